@@ -1,0 +1,109 @@
+#![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::listen::Drain;
+
+struct Served {
+    address: SocketAddr,
+    drain: Drain,
+    audit: Arc<AtomicBool>,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+async fn served() -> Served {
+    let (drain, audit, metrics) = (Drain::default(), Arc::new(AtomicBool::new(true)), Metrics::new());
+    let healthy = Arc::clone(&audit);
+    let readiness = Readiness::new(drain.clone()).check("audit", move || {
+        if healthy.load(Ordering::Relaxed) { Ok(()) } else { Err("the log cannot be written") }
+    });
+    let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let (address, stop) = (admin.address().unwrap(), CancellationToken::new());
+    tokio::spawn(admin.serve(metrics.clone(), readiness, stop.clone()));
+    Served { address, drain, audit, metrics, stop }
+}
+
+impl Served {
+    async fn ask(&self, line: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("{line} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_leaves_is_alive_and_not_ready() {
+    let served = served().await;
+    assert!(served.ask("GET /readyz").await.starts_with("HTTP/1.1 200"));
+    served.drain.begin(Duration::ZERO).await;
+    let answer = served.ask("GET /readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("leaving"), "{answer}");
+    assert!(served.ask("GET /livez").await.starts_with("HTTP/1.1 200"));
+    served.stop.cancel();
+}
+
+#[tokio::test]
+async fn a_failing_check_is_named_with_its_reason_and_forgotten_when_it_passes() {
+    let served = served().await;
+    served.audit.store(false, Ordering::Relaxed);
+    let answer = served.ask("GET /readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("audit: the log cannot be written\n"), "{answer}");
+    served.audit.store(true, Ordering::Relaxed);
+    assert!(served.ask("GET /readyz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn only_the_three_pages_are_served_and_only_read() {
+    let served = served().await;
+    assert!(served.ask("GET /").await.starts_with("HTTP/1.1 404"));
+    assert!(served.ask("GET /fhir/Patient/P1").await.starts_with("HTTP/1.1 404"));
+    assert!(served.ask("POST /metrics").await.starts_with("HTTP/1.1 405"));
+}
+
+#[tokio::test]
+async fn the_metrics_are_openmetrics_text_with_our_prefix() {
+    let served = served().await;
+    served.metrics.request(Route::Fhir, &Method::GET, StatusCode::OK, Duration::from_millis(3));
+    served.metrics.refused("scope_insufficient");
+    served.metrics.permitted();
+    served.metrics.token_failure("invalid_grant");
+    served.metrics.upstream(Duration::from_millis(2));
+    served.metrics.audit_record();
+    let answer = served.ask("GET /metrics").await;
+    for line in [
+        "firebreak_requests_total{route=\"fhir\",method=\"GET\",code_class=\"2xx\"} 1",
+        "firebreak_request_duration_seconds_bucket{le=\"0.005\",route=\"fhir\"} 1",
+        "firebreak_upstream_duration_seconds_count 1",
+        "firebreak_authz_decisions_total{decision=\"deny\",reason=\"scope_insufficient\"} 1",
+        "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"} 1",
+        "firebreak_token_failures_total{error=\"invalid_grant\"} 1",
+        "firebreak_audit_records_total 1",
+        "firebreak_build_info{version=",
+        "# EOF",
+    ] {
+        assert!(answer.contains(line), "{line}\n{answer}");
+    }
+}
+
+#[test]
+fn the_number_of_series_does_not_grow_with_what_arrives() {
+    let metrics = Metrics::new();
+    let series = |metrics: &Metrics| metrics.text().unwrap().lines().filter(|line| !line.starts_with('#')).count();
+    let mut before = 0;
+    for round in 0..2_000_u16 {
+        let method = Method::from_bytes(format!("M{round}").as_bytes()).unwrap();
+        let status = StatusCode::from_u16(100 + round % 500).unwrap();
+        metrics.request(Route::Other, &method, status, Duration::from_millis(u64::from(round)));
+        if round == 500 {
+            before = series(&metrics);
+        }
+    }
+    assert_eq!(series(&metrics), before);
+}

@@ -1,0 +1,164 @@
+//! What one address may cost before anything it says is believed: open connections, and failed credentials per minute.
+//!
+//! Takes the peer's address, gives leave or a time to wait. IPv6 addresses are counted by /64, the smallest block that one
+//! host is given. The maps are bounded.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock, Reference as _};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+/// Addresses whose budgets are kept at the same time; beyond that, those that recovered are forgotten.
+const ADDRESSES: usize = 100_000;
+
+/// The block that is counted as one: the address itself, or its /64.
+#[must_use]
+pub fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+/// Open connections per block.
+#[derive(Debug)]
+pub struct Connections {
+    open: Mutex<HashMap<IpAddr, usize>>,
+    per_address: usize,
+}
+
+/// One open connection; counts until it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    connections: Arc<Connections>,
+    block: IpAddr,
+}
+
+impl Connections {
+    /// At most `per_address` connections from one block.
+    #[must_use]
+    pub fn new(per_address: usize) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::new(HashMap::new()), per_address })
+    }
+
+    /// Counts one more connection, or refuses it.
+    #[must_use]
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Connection> {
+        let block = block(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(block).or_insert(0);
+        if *count >= self.per_address {
+            return None;
+        }
+        *count += 1;
+        Some(Connection { connections: Arc::clone(self), block })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.block) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.block);
+            }
+        }
+    }
+}
+
+/// The budget of failed credentials per block. A block that spent it is refused before any signature or password is checked,
+/// until the budget has recovered.
+#[derive(Debug)]
+pub struct FailedCredentials {
+    budget: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+    refused: moka::sync::Cache<IpAddr, governor::clock::QuantaInstant>,
+}
+
+impl FailedCredentials {
+    /// `per_minute` failures are forgiven in a minute; zero is taken for one.
+    #[must_use]
+    pub fn new(per_minute: u32) -> Self {
+        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
+        Self {
+            budget: RateLimiter::keyed(quota),
+            clock: DefaultClock::default(),
+            refused: moka::sync::Cache::builder()
+                .max_capacity(ADDRESSES as u64)
+                .time_to_live(Duration::from_secs(60))
+                .build(),
+        }
+    }
+
+    /// Leave to present credentials, or the whole seconds to wait.
+    ///
+    /// # Errors
+    /// The seconds until the budget of the block has recovered, at least one.
+    pub fn admit(&self, address: IpAddr) -> Result<(), u32> {
+        let Some(until) = self.refused.get(&block(address)) else { return Ok(()) };
+        let now = self.clock.now();
+        if now >= until {
+            return Ok(());
+        }
+        let wait = Duration::from(until.duration_since(now));
+        Err(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
+    }
+
+    /// Notes a failure.
+    pub fn failed(&self, address: IpAddr) {
+        let block = block(address);
+        if let Err(not_until) = self.budget.check_key(&block) {
+            self.refused.insert(block, not_until.earliest_possible());
+        }
+        if self.budget.len() > ADDRESSES {
+            self.budget.retain_recent();
+            self.budget.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_bounded_number_of_connections_and_gets_them_back() {
+        let connections = Connections::new(2);
+        let here: IpAddr = "192.0.2.1".parse().unwrap();
+        let first = connections.admit(here).unwrap();
+        let _second = connections.admit(here).unwrap();
+        assert!(connections.admit(here).is_none());
+        assert!(connections.admit("192.0.2.2".parse().unwrap()).is_some());
+        drop(first);
+        assert!(connections.admit(here).is_some());
+    }
+
+    #[test]
+    fn a_network_of_64_bits_counts_as_one_address() {
+        let connections = Connections::new(1);
+        let _first = connections.admit("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(connections.admit("2001:db8::ffff:2".parse().unwrap()).is_none());
+        assert!(connections.admit("2001:db8:0:1::1".parse().unwrap()).is_some());
+        assert_eq!(block("::ffff:192.0.2.1".parse().unwrap()), "192.0.2.1".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn failed_credentials_exhaust_the_budget_of_their_address_alone() {
+        let failures = FailedCredentials::new(3);
+        let (bad, good): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        for _ in 0..3 {
+            assert!(failures.admit(bad).is_ok());
+            failures.failed(bad);
+        }
+        assert!(failures.admit(bad).is_ok());
+        failures.failed(bad);
+        assert!(failures.admit(bad).unwrap_err() >= 1);
+        assert!(failures.admit(good).is_ok());
+    }
+}

@@ -1,0 +1,145 @@
+//! Reading policies: the shipped ones and those of the site's directory, validated as one set, all mistakes at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+
+use super::schema::schema_text;
+
+/// The policies in `policies/` of the source, by file name.
+const SHIPPED: [(&str, &str); 4] = [
+    ("backend.cedar", include_str!("../../../policies/backend.cedar")),
+    ("clinician.cedar", include_str!("../../../policies/clinician.cedar")),
+    ("patient.cedar", include_str!("../../../policies/patient.cedar")),
+    ("related_person.cedar", include_str!("../../../policies/related_person.cedar")),
+];
+
+/// Annotations that mean something. Others would be promises that nothing keeps.
+const ANNOTATIONS: [&str; 2] = ["id", "description"];
+
+/// One mistake in a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    /// The file, or the directory.
+    pub file: String,
+    /// What is wrong and what was expected.
+    pub problem: String,
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "policy file `{}`: {}", self.file, self.problem)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// The schema, and all policies as one validated set.
+pub(super) fn load(directory: Option<&Path>) -> Result<(Schema, PolicySet), Vec<PolicyError>> {
+    let mut files: BTreeMap<String, String> =
+        SHIPPED.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+    let mut errors = Vec::new();
+    if let Some(directory) = directory {
+        match read(directory) {
+            Ok(own) => files.extend(own),
+            Err(problem) => errors.push(error(&directory.display().to_string(), problem)),
+        }
+    }
+    parse(&files, errors)
+}
+
+/// Parses and validates files given by name and text.
+pub(super) fn parse(
+    files: &BTreeMap<String, String>,
+    mut errors: Vec<PolicyError>,
+) -> Result<(Schema, PolicySet), Vec<PolicyError>> {
+    let mut set = PolicySet::new();
+    let mut origin = BTreeMap::new();
+    for (file, text) in files {
+        match text.parse::<PolicySet>() {
+            Ok(parsed) => collect(file, &parsed, &mut set, &mut origin, &mut errors),
+            Err(problem) => errors.push(error(file, one_line(&problem.to_string()))),
+        }
+    }
+    let schema = match Schema::from_cedarschema_str(&schema_text()) {
+        Ok((schema, _)) => schema,
+        Err(problem) => {
+            errors.push(error("firebreak.cedarschema", one_line(&problem.to_string())));
+            return Err(errors);
+        }
+    };
+    let validator = Validator::new(schema);
+    for problem in validator.validate(&set, ValidationMode::Strict).validation_errors() {
+        let file = origin.get(&problem.policy_id().to_string()).map_or("", String::as_str);
+        errors.push(error(file, one_line(&problem.to_string())));
+    }
+    if errors.is_empty() { Ok((validator.schema().clone(), set)) } else { Err(errors) }
+}
+
+fn read(directory: &Path) -> Result<Vec<(String, String)>, String> {
+    let entries = std::fs::read_dir(directory).map_err(|problem| format!("cannot be read: {problem}"))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|problem| format!("cannot be read: {problem}"))?.path();
+        if path.extension().is_none_or(|extension| extension != "cedar") {
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or("has a file whose name is not UTF-8")?;
+        let text = std::fs::read_to_string(&path).map_err(|problem| format!("`{name}` cannot be read: {problem}"))?;
+        files.push((name.to_owned(), text));
+    }
+    Ok(files)
+}
+
+fn collect(
+    file: &str,
+    parsed: &PolicySet,
+    set: &mut PolicySet,
+    origin: &mut BTreeMap<String, String>,
+    errors: &mut Vec<PolicyError>,
+) {
+    if parsed.templates().next().is_some() {
+        errors.push(error(file, "expected policies without slots (`?principal`, `?resource`)"));
+    }
+    for policy in parsed.policies() {
+        let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()) else {
+            errors.push(error(file, "expected an `@id(\"...\")` on every policy"));
+            continue;
+        };
+        errors.extend(objections(policy).map(|problem| error(file, format!("`{id}`: {problem}"))));
+        match set.add(policy.new_id(PolicyId::new(id))) {
+            Ok(()) => drop(origin.insert(id.to_owned(), file.to_owned())),
+            Err(_) => errors.push(error(file, format!("the id `{id}` is taken, expected one of its own"))),
+        }
+    }
+}
+
+/// What the validator lets pass, and would not do what its author means.
+fn objections(policy: &Policy) -> impl Iterator<Item = String> {
+    let annotations = policy
+        .annotations()
+        .filter(|(name, _)| !ANNOTATIONS.contains(name))
+        .map(|(name, _)| format!("`@{name}` is not known, expected `@id` or `@description`"))
+        .collect::<Vec<_>>();
+    let literals = policy.entity_literals();
+    let literals = literals.iter().filter_map(objection).map(str::to_owned).collect::<Vec<_>>();
+    annotations.into_iter().chain(literals)
+}
+
+fn objection(literal: &EntityUid) -> Option<&'static str> {
+    match literal.type_name().to_string().as_str() {
+        "User" => Some("single users cannot be named, expected a `Role` or a `Client`"),
+        "Resource" => Some("single resources cannot be named, expected `resource in ResourceType::\"...\"`"),
+        _ => None,
+    }
+}
+
+fn error(file: &str, problem: impl Into<String>) -> PolicyError {
+    PolicyError { file: file.to_owned(), problem: problem.into() }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,307 @@
+//! What the program uses: the configuration with its defaults filled in, files read and values checked.
+//!
+//! [`Config::load`] turns what the file says into this in one fallible step and reports all mistakes at once, each with its
+//! line and the fix. No other module reads configuration files or environment variables.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use crate::secret::{Digest, Secret};
+
+mod client;
+mod raw;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod user;
+
+pub use reader::Mistake;
+
+/// Why there is no configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    Unreadable(String),
+    /// Everything that is wrong in it, in the order of its lines.
+    Mistakes(Vec<Mistake>),
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(text) => f.write_str(text),
+            Self::Mistakes(mistakes) => {
+                for (number, mistake) in mistakes.iter().enumerate() {
+                    if number > 0 {
+                        f.write_str("\n")?;
+                    }
+                    write!(f, "{mistake}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the file at `path`; relative paths inside are taken from its directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with all its mistakes at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable(format!("`{}` cannot be read: {error}", path.display())))?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Reads configuration text; relative paths inside are taken from `directory`.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn parse(text: &str, directory: &Path) -> Result<Self, ConfigError> {
+        let mut reader = reader::Reader::new(text);
+        let table = match toml::de::DeTable::parse(text) {
+            Ok(table) => table,
+            Err(error) => {
+                let line = reader.line_at(error.span().map_or(0, |span| span.start));
+                reader.mistake(line, format!("this is not TOML: {}", error.message().replace('\n', " ")));
+                return Err(ConfigError::Mistakes(reader.finish()));
+            }
+        };
+        let root = reader.section("the file", table.get_ref(), 0);
+        let config = raw::read(&mut reader, root, directory);
+        let mistakes = reader.finish();
+        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Mistakes(mistakes)) }
+    }
+
+    /// The issuer: the public origin without a trailing slash.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.server.origin.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// The public FHIR base: issuer and path.
+    #[must_use]
+    pub fn fhir_base(&self) -> String {
+        format!("{}{}", self.issuer(), self.fhir.path)
+    }
+}
+
+/// The whole configuration of one process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[tls]`; `None` only with `server.danger_plain_http = true`.
+    pub tls: Option<Tls>,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[fhir]`: the FHIR base that is protected.
+    pub fhir: Fhir,
+    /// Directory of the store, `[state] directory`; holds `firebreak.db` and `keys/`, mode 0700.
+    pub state_directory: PathBuf,
+    /// `[audit]`
+    pub audit: Audit,
+    /// Directory of `*.cedar` files; `None` uses the shipped policies alone.
+    pub policies: Option<PathBuf>,
+    /// `[tokens]`
+    pub tokens: Tokens,
+    /// `[[client]]`: the registered clients.
+    pub clients: Vec<Client>,
+    /// `[[user]]`: the built-in users.
+    pub users: Vec<User>,
+}
+
+/// Where the gateway listens and what it calls itself.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The public listener, for instance `0.0.0.0:8443`.
+    pub listen: SocketAddr,
+    /// The admin listener (`/livez`, `/readyz`, `/metrics`), for instance `127.0.0.1:9090`; never public.
+    pub admin: Option<SocketAddr>,
+    /// The public origin and issuer, for instance `https://fhir.example.org`: scheme, host and port, no path.
+    pub origin: Url,
+    /// Plain HTTP on the public listener. Only for a loopback address or behind a mesh that terminates TLS.
+    pub danger_plain_http: bool,
+    /// How long the gateway goes on accepting after SIGTERM while it reports itself unready.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take after that.
+    pub drain_grace: Duration,
+}
+
+/// TLS of the public listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Directory with `tls.crt`, `tls.key` and, for client certificates, `ca.crt`; watched and reloaded.
+    pub directory: PathBuf,
+    /// Whether client certificates are asked for.
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether the TLS handshake asks for a client certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Not asked for.
+    Off,
+    /// Asked for; one that is given must verify against `ca.crt`.
+    Optional,
+    /// Asked for and required.
+    Required,
+}
+
+/// Bounds on what one client may cost.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections open at the same time in all.
+    pub connections: usize,
+    /// Connections open at the same time from one address (IPv6: from one /64).
+    pub connections_per_address: usize,
+    /// Time for the TLS handshake, for a request head, and between requests on a connection.
+    pub header_timeout: Duration,
+    /// Time for a whole request body.
+    pub body_timeout: Duration,
+    /// Bytes of a request head.
+    pub header_bytes: usize,
+    /// Bytes of a request body.
+    pub body_bytes: usize,
+    /// Failed credentials per address and minute, before more are refused with 429.
+    pub failed_credentials_per_minute: u32,
+}
+
+/// The protected FHIR base.
+#[derive(Clone, Debug)]
+pub struct Fhir {
+    /// Path of the public base below the origin, for instance `/fhir`; no trailing slash.
+    pub path: String,
+    /// The upstream's base URL, for instance `http://127.0.0.1:8080/fhir`; no trailing slash.
+    pub upstream: Url,
+    /// PEM file with the certification authorities the upstream's certificate is checked against; `None`: the system's.
+    pub upstream_ca: Option<PathBuf>,
+    /// `Authorization` header for the upstream, when it wants one.
+    pub upstream_authorization: Option<Secret>,
+    /// Other base URLs by which the upstream calls itself in its data.
+    pub aliases: Vec<Url>,
+    /// Time to connect to the upstream.
+    pub connect_timeout: Duration,
+    /// Time for a whole upstream exchange.
+    pub timeout: Duration,
+    /// Requests to the upstream at the same time.
+    pub concurrency: usize,
+    /// Bytes of an upstream answer that is buffered.
+    pub response_bytes: usize,
+    /// Largest `_count` that is passed on.
+    pub max_count: u32,
+}
+
+/// The audit log.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Directory of the log's segments, checkpoints and key.
+    pub directory: PathBuf,
+    /// Whether answers are released that could not be recorded.
+    pub on_failure: OnAuditFailure,
+}
+
+/// What happens to an answer that cannot be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAuditFailure {
+    /// It is not released (503).
+    Deny,
+    /// It is released, and an alarm is logged and counted.
+    DangerAllowAndAlarm,
+}
+
+/// Lifetimes of what the grant path issues.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// Access tokens, at most one hour.
+    pub access: Duration,
+    /// Refresh tokens, from the first grant.
+    pub refresh: Duration,
+    /// Login sessions.
+    pub session: Duration,
+}
+
+/// A registered client (RFC 7591 section 2 names).
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// `client_id`
+    pub client_id: String,
+    /// `client_name`, shown at consent.
+    pub client_name: String,
+    /// How it authenticates.
+    pub authentication: ClientAuthentication,
+    /// Exact redirect URIs.
+    pub redirect_uris: Vec<String>,
+    /// Launch URLs; empty: not registered for EHR launch.
+    pub launch_urls: Vec<Url>,
+    /// Origins for CORS; derived from the redirect URIs when empty.
+    pub origins: Vec<String>,
+    /// The most this client can be granted, as scope text (`launch/patient patient/*.rs openid fhirUser offline_access`).
+    pub scope: String,
+    /// `authorization_code`, `refresh_token` (and later `client_credentials`).
+    pub grant_types: Vec<GrantType>,
+    /// Approved by the site: the consent page is skipped.
+    pub approved: bool,
+    /// An EHR that may post launch contexts.
+    pub ehr: Option<Ehr>,
+}
+
+/// OAuth grant types that a client may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantType {
+    /// RFC 6749 section 4.1
+    AuthorizationCode,
+    /// RFC 6749 section 6
+    RefreshToken,
+}
+
+/// How a client authenticates at the back channel (RFC 7591 `token_endpoint_auth_method`).
+#[derive(Clone, Debug)]
+pub enum ClientAuthentication {
+    /// `none`: a public client.
+    None,
+    /// `client_secret_basic` or `client_secret_post`: the digest of a high-entropy secret.
+    Secret(Digest),
+    /// `private_key_jwt`: an inline JWK Set (RFC 7517) as JSON text.
+    PrivateKeyJwt {
+        /// The client's public keys.
+        jwks: String,
+    },
+}
+
+/// What an EHR client may do.
+#[derive(Clone, Debug, Default)]
+pub struct Ehr {
+    /// Its launch contexts may log their user in.
+    pub vouches_for_users: bool,
+    /// Issuers of users that it may name; empty: only our own.
+    pub user_issuers: Vec<String>,
+    /// fhirUser resource types that it may assert.
+    pub user_types: Vec<String>,
+    /// Roles that users it vouches for receive.
+    pub roles: Vec<String>,
+}
+
+/// A built-in user.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Login name, unique; also the `sub`.
+    pub username: String,
+    /// Shown on pages.
+    pub display_name: String,
+    /// argon2id hash in PHC string form.
+    pub password_hash: String,
+    /// `Type/id`, for instance `Practitioner/p1`.
+    pub fhir_user: Option<String>,
+    /// Roles of the policies, for instance `clinician`, `patient`.
+    pub roles: Vec<String>,
+    /// Ids of the patients this user may have in context without searching: the user's own, or those a related person
+    /// acts for. For a user whose `fhir_user` is a Patient this is that patient.
+    pub patients: Vec<String>,
+}

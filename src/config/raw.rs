@@ -1,0 +1,293 @@
+//! What the file says, section by section, turned into what the program uses.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use super::client::client;
+use super::reader::{At, Reader, Section, plain_url};
+use super::user::user;
+use super::{Audit, Client, ClientCertificates, Config, Fhir, Limits, OnAuditFailure, Server, Tls, Tokens, User};
+use crate::secret::Secret;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+/// Reads all sections; relative paths are taken from `directory`, the one that the file lies in.
+pub(super) fn read<'t>(reader: &mut Reader<'t>, mut root: Section<'t>, directory: &Path) -> Config {
+    let at = root.line();
+    let server = if let Some(section) = root.table(reader, "server") {
+        server(reader, section)
+    } else {
+        reader.mistake(at, "the section [server] is missing; it needs at least `listen` and `origin`");
+        placeholder_server()
+    };
+    let tls = root.table(reader, "tls").map(|section| tls(reader, section, directory));
+    if tls.is_none() && !server.danger_plain_http {
+        reader.mistake(
+            at,
+            "the section [tls] is missing; give `directory = \"...\"` with tls.crt and tls.key in it, or set `danger_plain_http = true` in [server]",
+        );
+    }
+    let limits = root.table(reader, "limits");
+    let limits = limits_of(reader, limits);
+    let fhir = if let Some(section) = root.table(reader, "fhir") {
+        fhir(reader, section, directory)
+    } else {
+        reader.mistake(at, "the section [fhir] is missing; it needs at least `upstream = \"http://...\"`");
+        None
+    };
+    let state_directory = match root.table(reader, "state") {
+        Some(mut section) => {
+            let path = section.required(reader, "directory", "\"/var/lib/firebreak\"");
+            reader.close(&section);
+            directory.join(path.value)
+        }
+        None => directory.join("state"),
+    };
+    let audit = root.table(reader, "audit");
+    let audit = audit_of(reader, audit, directory, &state_directory);
+    let policies = root.table(reader, "policies").map(|mut section| {
+        let path = section.required(reader, "directory", "\"policies\"");
+        reader.close(&section);
+        directory.join(path.value)
+    });
+    let tokens = root.table(reader, "tokens");
+    let tokens = tokens_of(reader, tokens);
+    let mut clients: Vec<Client> = Vec::new();
+    for section in root.tables(reader, "client") {
+        let line = section.line();
+        let client = client(reader, section, directory);
+        if !client.client_id.is_empty() && clients.iter().any(|other| other.client_id == client.client_id) {
+            reader.mistake(line, format!("client_id `{}` occurs twice; each client needs its own", client.client_id));
+        }
+        clients.push(client);
+    }
+    let mut users: Vec<User> = Vec::new();
+    for section in root.tables(reader, "user") {
+        let line = section.line();
+        let user = user(reader, section);
+        if !user.username.is_empty() && users.iter().any(|other| other.username == user.username) {
+            reader.mistake(line, format!("username `{}` occurs twice; each user needs their own", user.username));
+        }
+        users.push(user);
+    }
+    reader.close(&root);
+    let fhir = fhir.unwrap_or_else(placeholder_fhir);
+    Config { server, tls, limits, fhir, state_directory, audit, policies, tokens, clients, users }
+}
+
+fn placeholder_server() -> Server {
+    Server {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin: None,
+        origin: placeholder_url(),
+        danger_plain_http: false,
+        drain_delay: Duration::ZERO,
+        drain_grace: Duration::ZERO,
+    }
+}
+
+fn placeholder_fhir() -> Fhir {
+    Fhir {
+        path: "/fhir".to_owned(),
+        upstream: placeholder_url(),
+        upstream_ca: None,
+        upstream_authorization: None,
+        aliases: Vec::new(),
+        connect_timeout: Duration::ZERO,
+        timeout: Duration::ZERO,
+        concurrency: 1,
+        response_bytes: 1,
+        max_count: 1,
+    }
+}
+
+/// Stands where a mistake was reported; a configuration with mistakes is never used.
+#[expect(clippy::expect_used, reason = "a constant that is a URL")]
+fn placeholder_url() -> Url {
+    Url::parse("https://invalid.example").expect("a constant that is a URL")
+}
+
+fn server<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> Server {
+    let listen = section.required(reader, "listen", "\"0.0.0.0:8443\"");
+    let listen = address(reader, &listen, "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let admin = section.string(reader, "admin").and_then(|text| address(reader, &text, "admin"));
+    let danger_plain_http = section.flag(reader, "danger_plain_http").unwrap_or(false);
+    let origin = section.required(reader, "origin", "\"https://fhir.example.org\"");
+    let url = plain_url(&origin.value).filter(|url| url.path() == "/");
+    let origin = match url {
+        Some(url) if url.scheme() == "https" || danger_plain_http => url,
+        Some(_) => {
+            reader.mistake(origin.line, "`origin` in [server] must be https; browsers and apps see this address");
+            placeholder_url()
+        }
+        None if origin.value.is_empty() => placeholder_url(),
+        None => {
+            reader.mistake(
+                origin.line,
+                "`origin` in [server] must be scheme, host and port alone, for instance \"https://fhir.example.org\"",
+            );
+            placeholder_url()
+        }
+    };
+    let drain_delay = section.duration(reader, "drain_delay", (MS(0), S(120)), S(5));
+    let drain_grace = section.duration(reader, "drain_grace", (MS(0), S(600)), S(30));
+    reader.close(&section);
+    Server { listen, admin, origin, danger_plain_http, drain_delay, drain_grace }
+}
+
+fn address(reader: &mut Reader<'_>, text: &At<String>, key: &str) -> Option<SocketAddr> {
+    let address = text.value.parse().ok();
+    if address.is_none() && !text.value.is_empty() {
+        reader.mistake(
+            text.line,
+            format!("`{key}` in [server] must be address and port, for instance \"127.0.0.1:8443\""),
+        );
+    }
+    address
+}
+
+fn tls<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path) -> Tls {
+    let path = section.required(reader, "directory", "\"/etc/firebreak/tls\"");
+    let client_certificates = section.choice(
+        reader,
+        "client_certificates",
+        &[
+            ("off", ClientCertificates::Off),
+            ("optional", ClientCertificates::Optional),
+            ("required", ClientCertificates::Required),
+        ],
+        ClientCertificates::Off,
+    );
+    reader.close(&section);
+    Tls { directory: directory.join(path.value), client_certificates }
+}
+
+fn empty_section<'t>(reader: &Reader<'t>, name: &str) -> Section<'t> {
+    static NOTHING: std::sync::OnceLock<toml::de::DeTable<'static>> = std::sync::OnceLock::new();
+    reader.section(name, NOTHING.get_or_init(toml::de::DeTable::new), 0)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the ranges fit")]
+fn limits_of<'t>(reader: &mut Reader<'t>, section: Option<Section<'t>>) -> Limits {
+    let mut section = section.unwrap_or_else(|| empty_section(reader, "[limits]"));
+    let limits = Limits {
+        connections: section.integer(reader, "connections", 1..1_000_001, 20_000) as usize,
+        connections_per_address: section.integer(reader, "connections_per_address", 1..1_000_001, 1_000) as usize,
+        header_timeout: section.duration(reader, "header_timeout", (MS(100), S(300)), S(15)),
+        body_timeout: section.duration(reader, "body_timeout", (MS(100), S(600)), S(30)),
+        header_bytes: section.integer(reader, "header_bytes", 8_192..1_048_577, 32_768) as usize,
+        body_bytes: section.integer(reader, "body_bytes", 1_024..1_073_741_825, 8 * 1024 * 1024) as usize,
+        failed_credentials_per_minute: section.integer(reader, "failed_credentials_per_minute", 1..100_001, 60) as u32,
+    };
+    reader.close(&section);
+    limits
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the ranges fit")]
+fn fhir<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path) -> Option<Fhir> {
+    let line = section.line();
+    let path = section.string(reader, "path").unwrap_or(At { value: "/fhir".to_owned(), line });
+    let segments_are_plain = path.value.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|segment| {
+            !segment.is_empty()
+                && !segment.starts_with('.')
+                && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        })
+    });
+    if !segments_are_plain {
+        reader.mistake(path.line, "`path` in [fhir] must be segments of letters, digits, `-`, `_` and `.` without a trailing slash, for instance \"/fhir\"");
+    }
+    let given = section.string(reader, "upstream").map(|text| (plain_url(&text.value), text.line));
+    let upstream = match given {
+        Some((Some(url), _)) => Some(url),
+        Some((None, line)) => {
+            reader.mistake(
+                line,
+                "`upstream` in [fhir] must be an absolute http or https URL without user, query and fragment",
+            );
+            None
+        }
+        None => {
+            reader.mistake(line, "[fhir] lacks `upstream`; for instance `upstream = \"http://127.0.0.1:8080/fhir\"`");
+            None
+        }
+    };
+    let upstream_ca = section.string(reader, "upstream_ca").map(|path| directory.join(path.value));
+    let upstream_authorization =
+        section.string(reader, "upstream_authorization_file").and_then(|path| secret_file(reader, &path, directory));
+    let aliases = section
+        .strings(reader, "aliases")
+        .into_iter()
+        .filter_map(|alias| {
+            let url = plain_url(&alias.value);
+            if url.is_none() {
+                reader.mistake(alias.line, "each of `aliases` in [fhir] must be an absolute http or https URL");
+            }
+            url
+        })
+        .collect();
+    let fhir = Fhir {
+        path: path.value,
+        upstream: upstream.clone().unwrap_or_else(placeholder_url),
+        upstream_ca,
+        upstream_authorization,
+        aliases,
+        connect_timeout: section.duration(reader, "connect_timeout", (MS(10), S(60)), S(3)),
+        timeout: section.duration(reader, "timeout", (MS(100), S(600)), S(30)),
+        concurrency: section.integer(reader, "concurrency", 1..100_001, 256) as usize,
+        response_bytes: section.integer(reader, "response_bytes", 65_536..1_073_741_825, 16 * 1024 * 1024) as usize,
+        max_count: section.integer(reader, "max_count", 1..10_001, 200) as u32,
+    };
+    reader.close(&section);
+    upstream.map(|_| fhir)
+}
+
+/// The trimmed content of a file that holds a secret.
+fn secret_file(reader: &mut Reader<'_>, path: &At<String>, directory: &Path) -> Option<Secret> {
+    let full: PathBuf = directory.join(&path.value);
+    match std::fs::read_to_string(&full) {
+        Ok(text) => Some(Secret::new(text.trim())),
+        Err(error) => {
+            reader.mistake(path.line, format!("`{}` cannot be read: {error}", full.display()));
+            None
+        }
+    }
+}
+
+fn audit_of<'t>(
+    reader: &mut Reader<'t>,
+    section: Option<Section<'t>>,
+    directory: &Path,
+    state_directory: &Path,
+) -> Audit {
+    let mut section = section.unwrap_or_else(|| empty_section(reader, "[audit]"));
+    let path = section.string(reader, "directory");
+    let on_failure = section.choice(
+        reader,
+        "on_failure",
+        &[("deny", OnAuditFailure::Deny), ("danger_allow_and_alarm", OnAuditFailure::DangerAllowAndAlarm)],
+        OnAuditFailure::Deny,
+    );
+    reader.close(&section);
+    let directory = path.map_or_else(|| state_directory.join("audit"), |path| directory.join(path.value));
+    Audit { directory, on_failure }
+}
+
+fn tokens_of<'t>(reader: &mut Reader<'t>, section: Option<Section<'t>>) -> Tokens {
+    let mut section = section.unwrap_or_else(|| empty_section(reader, "[tokens]"));
+    let tokens = Tokens {
+        access: section.duration(reader, "access", (S(30), S(3600)), S(900)),
+        refresh: section.duration(reader, "refresh", (S(300), S(366 * 86_400)), S(100 * 86_400)),
+        session: section.duration(reader, "session", (S(60), S(86_400)), S(8 * 3600)),
+    };
+    reader.close(&section);
+    tokens
+}
+
+pub(super) fn values(list: Vec<At<String>>) -> Vec<String> {
+    list.into_iter().map(|at| at.value).collect()
+}

@@ -1,0 +1,97 @@
+//! How the EHR's server calls the gateway: over TLS, trusting the demonstration's certificate authority and no other.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAXIMUM_REPLY: usize = 64 * 1024;
+
+/// The call did not lead to an answer; the text is for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackChannelError(pub String);
+
+/// An answer of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// The body, at most 64 KiB.
+    pub body: Bytes,
+}
+
+/// A way to post JSON to a URL. Tests have their own.
+pub trait BackChannel: Send + Sync + fmt::Debug {
+    /// Posts `json` to `url`.
+    ///
+    /// # Errors
+    /// There was no answer, or it was too large or too late. An answer with an error status is an `Ok` here.
+    fn post<'a>(
+        &'a self,
+        url: &'a str,
+        assertion: &'a str,
+        json: String,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, BackChannelError>> + Send + 'a>>;
+}
+
+/// The real one.
+#[derive(Debug)]
+pub struct TlsBackChannel(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl TlsBackChannel {
+    /// Trusts `authority`, a CA certificate, alone.
+    ///
+    /// # Errors
+    /// The certificate is unusable.
+    pub fn new(authority: CertificateDer<'static>) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+}
+
+impl BackChannel for TlsBackChannel {
+    fn post<'a>(
+        &'a self,
+        url: &'a str,
+        assertion: &'a str,
+        json: String,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, BackChannelError>> + Send + 'a>> {
+        Box::pin(async move {
+            let request = Request::post(url)
+                .header(CONTENT_TYPE, "application/json")
+                .header(ACCEPT, "application/json")
+                .header(AUTHORIZATION, format!("Bearer {assertion}"))
+                .body(Full::from(json))
+                .map_err(|error| BackChannelError(error.to_string()))?;
+            let exchange = async {
+                let response = self.0.request(request).await.map_err(|error| BackChannelError(error.to_string()))?;
+                let (head, body) = response.into_parts();
+                let body = Limited::new(body, MAXIMUM_REPLY).collect().await;
+                let body = body.map_err(|error| BackChannelError(error.to_string()))?.to_bytes();
+                Ok(Reply { status: head.status, body })
+            };
+            let late = |_| BackChannelError("no answer in time".to_owned());
+            tokio::time::timeout(TIMEOUT, exchange).await.map_err(late)?
+        })
+    }
+}

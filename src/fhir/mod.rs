@@ -1,0 +1,15 @@
+//! FHIR's own words: resource types, interactions, references, search parameters, the patient compartment,
+//! `OperationOutcome`.
+//!
+//! Vocabulary only: nothing here decides who may see what, and nothing here talks to a server. Release R4 (4.0.1); its
+//! definitions are tables that [`definitions`] reads once.
+
+pub mod compartment;
+pub mod definitions;
+pub mod narrow;
+pub mod outcome;
+pub mod projection;
+pub mod reference;
+pub mod request;
+pub mod resource_type;
+pub mod search;

@@ -1,0 +1,103 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
+
+use super::*;
+
+struct ReadAndSearch;
+
+impl Offer for ReadAndSearch {
+    fn interaction(&self, resource_type: ResourceType, code: &str) -> bool {
+        resource_type != ResourceType::GROUP && matches!(code, "read" | "vread" | "search-type" | "made-up")
+    }
+
+    fn search_parameter(&self, _: ResourceType, name: &str) -> bool {
+        matches!(name, "_id" | "code" | "patient")
+    }
+
+    fn include(&self, _: ResourceType, path: &str) -> bool {
+        path == "Observation:patient"
+    }
+}
+
+fn published(upstream: &Value) -> Result<Value, NoStatement> {
+    let rebase = Rebase::new("https://gw.example/fhir", &["http://up:8080/fhir"]);
+    let endpoints = Endpoints {
+        rebase: &rebase,
+        date: "2026-03-04T05:06:07Z",
+        description: "FHIR R4",
+        authorize: "https://gw.example/authorize",
+        token: "https://gw.example/token",
+        introspect: Some("https://gw.example/introspect"),
+        manage: None,
+        register: None,
+        revoke: Some("https://gw.example/revoke"),
+    };
+    let statement = capability_statement(upstream.to_string(), &endpoints, &ReadAndSearch)?;
+    Ok(serde_json::from_slice(&statement).unwrap())
+}
+
+/// As HAPI FHIR writes it, shortened.
+fn hapi() -> Value {
+    serde_json::from_str(include_str!("upstream.json")).unwrap()
+}
+
+#[test]
+fn only_what_is_served_is_published() {
+    let expected = serde_json::from_str::<Value>(include_str!("published.json")).unwrap();
+    assert_eq!(published(&hapi()).unwrap(), expected);
+}
+
+/// Case 193.
+#[test]
+fn nothing_of_the_upstream_itself_is_told() {
+    let statement = published(&hapi()).unwrap().to_string();
+    for trace in ["up:8080", "HAPI", "admin@up", "RestServer", "operation", "transaction"] {
+        assert!(!statement.contains(trace), "{trace}");
+    }
+}
+
+#[test]
+fn a_statement_of_another_release_is_refused() {
+    for version in [
+        json!("4.3.0"),
+        json!("5.0.0"),
+        json!("3.0.2"),
+        json!("4.0.x"),
+        json!("4.01"),
+        json!("4.0."),
+        json!(4),
+        Value::Null,
+    ] {
+        let mut statement = hapi();
+        statement["fhirVersion"] = version.clone();
+        assert_eq!(published(&statement).unwrap_err(), NoStatement::Version, "{version}");
+    }
+    let mut statement = hapi();
+    statement["fhirVersion"] = json!("4.0.0");
+    assert!(published(&statement).is_ok());
+}
+
+#[test]
+fn mandatory_elements_are_there_when_the_upstream_has_none() {
+    let upstream = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "status": "fine", "kind": "capability",
+        "rest": [{"mode": "server"}]});
+    let statement = published(&upstream).unwrap();
+    assert_eq!(statement["status"], "active");
+    assert_eq!(statement["date"], "2026-03-04T05:06:07Z");
+    assert_eq!(statement["kind"], "instance");
+    assert!(statement["rest"][0].get("resource").is_none());
+}
+
+#[test]
+fn what_is_no_statement_of_a_server_is_refused() {
+    for (upstream, error) in [
+        (json!({"resourceType": "OperationOutcome"}), NoStatement::NotAStatement),
+        (json!([]), NoStatement::NotAStatement),
+        (json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1"}), NoStatement::NotAStatement),
+        (
+            json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": [{"mode": "client"}]}),
+            NoStatement::NotAStatement,
+        ),
+    ] {
+        assert_eq!(published(&upstream).unwrap_err(), error, "{upstream}");
+    }
+}

@@ -1,0 +1,246 @@
+//! The pooled HTTP client towards one upstream, with its deadlines and bounds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderValue, LAST_MODIFIED,
+};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::target::{Target, base_text, target};
+use super::{Answered, Evidence};
+use crate::authorize::UpstreamRequest;
+use crate::config::Fhir;
+use crate::error::UpstreamFault;
+
+/// How long a request waits for its turn before the upstream counts as busy.
+const TURN: Duration = Duration::from_secs(2);
+
+/// One upstream FHIR server.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub(super) client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pub(super) base: Arc<str>,
+    authorization: Option<HeaderValue>,
+    turns: Arc<Semaphore>,
+    pub(super) timeout: Duration,
+    response_bytes: usize,
+}
+
+/// Why a client towards the upstream cannot be made.
+#[derive(Debug)]
+pub struct UpstreamSettingError(pub String);
+
+impl Upstream {
+    /// A client for the upstream of `settings`. Connects when first used.
+    ///
+    /// # Errors
+    /// When the certification authorities cannot be read, or the credential is no header value.
+    pub fn new(settings: &Fhir) -> Result<Self, UpstreamSettingError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| UpstreamSettingError(format!("TLS towards the upstream cannot be set up: {error}")))?;
+        let tls = match &settings.upstream_ca {
+            None => builder
+                .try_with_platform_verifier()
+                .map_err(|error| UpstreamSettingError(format!("the system's certification authorities: {error}")))?
+                .with_no_client_auth(),
+            Some(path) => {
+                let wrong = |error: &dyn std::fmt::Display| {
+                    UpstreamSettingError(format!("fhir.upstream_ca `{}`: {error}", path.display()))
+                };
+                let mut roots = rustls::RootCertStore::empty();
+                for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
+                    let certificate = certificate.map_err(|error| wrong(&error))?;
+                    roots.add(certificate).map_err(|error| wrong(&error))?;
+                }
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+        };
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(settings.connect_timeout));
+        http.set_nodelay(true);
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            .pool_max_idle_per_host(settings.concurrency)
+            .build(connector);
+        let authorization = settings
+            .upstream_authorization
+            .as_ref()
+            .map(|secret| {
+                let mut value = HeaderValue::from_str(secret.expose())
+                    .map_err(|_| UpstreamSettingError("fhir.upstream_authorization is no header value".to_owned()))?;
+                value.set_sensitive(true);
+                Ok(value)
+            })
+            .transpose()?;
+        Ok(Self {
+            client,
+            base: base_text(&settings.upstream).into(),
+            authorization,
+            turns: Arc::new(Semaphore::new(settings.concurrency)),
+            timeout: settings.timeout,
+            response_bytes: settings.response_bytes,
+        })
+    }
+
+    /// The upstream's CapabilityStatement, as evidence of what it is.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn capabilities(&self) -> Result<Evidence, UpstreamFault> {
+        let uri = format!("{}/metadata", self.base).parse().map_err(|_| UpstreamFault::Unreachable)?;
+        let target = Target { uri, form: None };
+        match self.exchange(&target, "capabilities", true).await?.0 {
+            Answered::Resource { body, .. } => Ok(Evidence { body: Some(body) }),
+            Answered::Nothing | Answered::Absent | Answered::Refused { .. } => {
+                Err(UpstreamFault::Unusable("no CapabilityStatement"))
+            }
+        }
+    }
+
+    pub(super) async fn call(&self, request: &UpstreamRequest, request_id: &str) -> Result<Answered, UpstreamFault> {
+        let Some(target) = target(&self.base, request) else {
+            return match request {
+                UpstreamRequest::Nothing { .. } => Ok(Answered::Nothing),
+                _ => Err(UpstreamFault::Unusable("the request cannot be written as a URL")),
+            };
+        };
+        let read = matches!(request, UpstreamRequest::Read { .. } | UpstreamRequest::Vread { .. });
+        let (answer, _) = self.exchange(&target, request_id, read).await?;
+        Ok(answer)
+    }
+
+    async fn exchange(
+        &self,
+        target: &Target,
+        request_id: &str,
+        read: bool,
+    ) -> Result<(Answered, Instant), UpstreamFault> {
+        let deadline = Instant::now() + self.timeout;
+        let Ok(Ok(_turn)) = timeout(TURN.min(self.timeout), self.turns.acquire()).await else {
+            return Err(UpstreamFault::Busy);
+        };
+        let exchange = async {
+            let response = match self.client.request(self.request(target, request_id)).await {
+                Ok(response) => response,
+                // A kept connection that the upstream had closed: nothing was answered, everything here is safe to repeat.
+                Err(error) if !error.is_connect() => self
+                    .client
+                    .request(self.request(target, request_id))
+                    .await
+                    .map_err(|_| UpstreamFault::Unreachable)?,
+                Err(_) => return Err(UpstreamFault::Unreachable),
+            };
+            self.judge(response, read).await
+        };
+        let answer = timeout_at(deadline, exchange).await.map_err(|_| UpstreamFault::Timeout)??;
+        Ok((answer, deadline))
+    }
+
+    /// The request from nothing but the target and our own headers.
+    pub(super) fn request(&self, target: &Target, request_id: &str) -> Request<Full<Bytes>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/fhir+json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert("prefer", HeaderValue::from_static("handling=strict"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if let Ok(value) = HeaderValue::from_str(request_id) {
+            headers.insert("x-request-id", value);
+        }
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let (method, body) = match &target.form {
+            None => (Method::GET, Bytes::new()),
+            Some(form) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+                (Method::POST, Bytes::from(form.clone()))
+            }
+        };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.uri.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    async fn judge(&self, response: Response<Incoming>, read: bool) -> Result<Answered, UpstreamFault> {
+        let status = response.status();
+        let headers = response.headers();
+        match status {
+            StatusCode::OK => {
+                fhir_json(headers)?;
+                let (etag, last_modified) = (text(headers, ETAG), text(headers, LAST_MODIFIED));
+                let body = self.collect(response).await?;
+                Ok(Answered::Resource { body, etag, last_modified })
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answered::Absent),
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY if read => Ok(Answered::Absent),
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+                fhir_json(headers)?;
+                Ok(Answered::Refused { body: self.collect(response).await? })
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Err(UpstreamFault::Busy),
+            other => Err(UpstreamFault::Status(other.as_u16())),
+        }
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, UpstreamFault> {
+        match Limited::new(response.into_body(), self.response_bytes).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(UpstreamFault::Unusable("larger than the limit")),
+            Err(_) => Err(UpstreamFault::Unusable("broken off")),
+        }
+    }
+}
+
+/// Only FHIR JSON in UTF-8 that is not encoded can be judged.
+fn fhir_json(headers: &HeaderMap) -> Result<(), UpstreamFault> {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(UpstreamFault::Unusable("encoded though not asked for"));
+    }
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(UpstreamFault::Unusable("of two media types"));
+    }
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let json = ["application/fhir+json", "application/json", "application/json+fhir"]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known));
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    if json && utf8 { Ok(()) } else { Err(UpstreamFault::Unusable("not FHIR JSON in UTF-8")) }
+}
+
+fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}

@@ -1,0 +1,98 @@
+//! What each stage of the request path tells the record.
+
+use http::Response;
+use http_body::Body as _;
+
+use crate::audit::{Decision, Record, Upstream};
+use crate::authenticate::{Context, Principal};
+use crate::authorize::Permit;
+use crate::fhir::request::{FhirRequest, Interaction};
+use crate::filter::Releasable;
+use crate::forward::Unfiltered;
+use crate::listen::{Body, Inbound};
+
+impl Record {
+    /// Where the request came from and what it says on its face.
+    pub(crate) fn inbound(&mut self, inbound: &Inbound) {
+        self.method = Some(inbound.method.as_str().to_owned().into());
+        self.tls = inbound.peer.tls.map(Into::into);
+        self.client_cert.clone_from(&inbound.peer.client_certificate);
+        if let Some(query) = &inbound.query {
+            self.query(query);
+        }
+    }
+
+    /// The interaction that the canonicaliser found.
+    pub(super) fn requested(&mut self, request: &FhirRequest) {
+        self.interaction = Some(request.interaction().code().into());
+        self.resource_type = request.interaction().resource_type().map(|resource_type| resource_type.name().into());
+        match request.interaction() {
+            Interaction::Read { resource_type, id } => self.resource_ids = vec![format!("{resource_type}/{id}")],
+            Interaction::Vread { resource_type, id, version } => {
+                self.resource_ids = vec![format!("{resource_type}/{id}")];
+                self.version_id = Some(version.to_string());
+            }
+            _ => {}
+        }
+        if request.inbound.method == http::Method::POST && !request.inbound.body.is_empty() {
+            // A search by POST: the body is the query. It was checked to be UTF-8.
+            let form = String::from_utf8_lossy(&request.inbound.body);
+            match &request.inbound.query {
+                Some(query) => self.query(&format!("{query}&{form}")),
+                None => self.query(&form),
+            }
+        }
+    }
+
+    /// Who asks.
+    pub(super) fn principal(&mut self, principal: &Principal) {
+        self.client_id = Some(principal.client_id.clone());
+        self.iss = Some(principal.issuer.clone());
+        self.sub = Some(principal.subject.clone());
+        self.fhir_user = principal.fhir_user.as_ref().map(|(resource_type, id)| format!("{resource_type}/{id}"));
+        self.roles.clone_from(&principal.roles);
+        self.jti = Some(principal.token_handle.clone());
+        self.scopes = Some(principal.scope_text.clone());
+        self.patient = match &principal.patient {
+            Context::Patient(id) => Some(id.to_string()),
+            Context::Absent | Context::Unusable => None,
+        };
+        self.encounter = principal.encounter.as_ref().map(ToString::to_string);
+        // Until a permit says otherwise.
+        self.decision = Some(Decision::Deny);
+    }
+
+    /// That it was permitted, and by which policies.
+    pub(super) fn permitted(&mut self, permit: &Permit) {
+        self.decision = Some(Decision::Permit);
+        self.policies.clone_from(&permit.obligations.policies);
+        if let Some(patient) = &permit.obligations.compartment {
+            self.patients = vec![patient.to_string()];
+        }
+    }
+
+    /// That the upstream was called, and how long it took.
+    pub(super) fn forwarded(&mut self, unfiltered: &Unfiltered) {
+        self.upstream = unfiltered.spent.map(|spent| Upstream {
+            name: "fhir".to_owned(),
+            status: None,
+            ms: u64::try_from(spent.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// Whom and what the answer tells of.
+    pub(super) fn released(&mut self, releasable: &Releasable) {
+        let told = &releasable.told;
+        self.resource_ids.clone_from(&told.resources);
+        let mut patients = told.patients.clone();
+        patients.extend(self.patients.drain(..));
+        self.patients = patients.into_iter().collect();
+        self.withheld = (told.withheld > 0).then_some(told.withheld);
+    }
+
+    /// Status and size of the answer.
+    pub(crate) fn answered(&mut self, response: &Response<Body>) {
+        self.status = Some(response.status().as_u16());
+        self.bytes = response.body().size_hint().exact();
+    }
+}

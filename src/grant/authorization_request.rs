@@ -1,0 +1,260 @@
+//! The parameters of an authorization request, checked.
+//!
+//! Takes the decoded parameters; gives an [`AuthorizationRequest`] in which nothing is left to doubt but the person's
+//! answers, or tells how it is refused. Promises: while client and redirect URI are not verified nothing is sent anywhere
+//! ([`Refused::Page`]); afterwards every refusal is a redirect with an error. Unknown parameters are ignored. Does not touch
+//! the store: the launch handle is returned, not spent. SMART App Launch 2.2 "obtain authorization code", RFC 6749 sections
+//! 3.1 and 4.1.1, RFC 7636, RFC 8707, OpenID Connect Core section 3.1.2.1.
+
+use super::Grants;
+use super::authorization_response::{AuthorizationError, ReturnAddress};
+use super::form::Form;
+use super::pages::Problem;
+use super::records::Transaction;
+use super::scope_negotiation::{NegotiationError, negotiate};
+use crate::config::{Client, Config, GrantType};
+use crate::oauth::clients::Clients;
+use crate::oauth::pkce::is_challenge;
+use crate::oauth::redirect_uri::is_registered;
+use crate::smart::scope::Scope;
+
+/// Bytes of `state` that are carried along.
+const MAX_STATE: usize = 4096;
+/// Bytes of `nonce` and `login_hint` that are carried along.
+const MAX_HINT: usize = 512;
+
+/// A request that may be put before a person.
+#[derive(Debug)]
+pub(super) struct AuthorizationRequest {
+    /// Ready to be stored, once the launch context is filled in.
+    pub(super) transaction: Transaction,
+    /// The `launch` handle of an EHR launch, not yet spent.
+    pub(super) launch: Option<String>,
+}
+
+/// How a request is refused.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// On a page of ours: there is no verified address to return to.
+    Page(Problem<'static>),
+    /// By a redirect.
+    Redirect { redirect_uri: String, state: Option<String>, error: AuthorizationError, description: String },
+}
+
+/// Checks everything that can be checked without the store.
+pub(super) fn check(grants: &Grants, form: &Form) -> Result<AuthorizationRequest, Refused> {
+    let (client, redirect_uri) = verified_client(&grants.clients, form).map_err(Refused::Page)?;
+    // A doubled `state` is not returned: which of the two would it be?
+    let state = form.only("state").filter(|state| !state.is_empty() && state.len() <= MAX_STATE);
+    check_for(&grants.config, client, redirect_uri, state, form).map_err(|(error, description)| Refused::Redirect {
+        redirect_uri: redirect_uri.to_owned(),
+        state: state.map(str::to_owned),
+        error,
+        description,
+    })
+}
+
+/// The registered client and its redirect URI (RFC 9700 section 2.1: compared exactly).
+fn verified_client<'a>(clients: &'a Clients, form: &'a Form) -> Result<(&'a Client, &'a str), Problem<'static>> {
+    let client_id = form.only("client_id").ok_or(Problem::UnknownClient)?;
+    let client = clients.find(client_id).map(|found| &found.config).ok_or(Problem::UnknownClient)?;
+    if client.ehr.is_some() || !client.grant_types.contains(&GrantType::AuthorizationCode) {
+        return Err(Problem::UnknownClient);
+    }
+    let redirect_uri = form.only("redirect_uri").ok_or(Problem::UnknownRedirectUri)?;
+    is_registered(client, redirect_uri).then_some((client, redirect_uri)).ok_or(Problem::UnknownRedirectUri)
+}
+
+type Flaw = (AuthorizationError, String);
+
+fn flaw(error: AuthorizationError, description: &str) -> Flaw {
+    (error, description.to_owned())
+}
+
+fn invalid(description: &str) -> Flaw {
+    flaw(AuthorizationError::InvalidRequest, description)
+}
+
+fn check_for(
+    config: &Config,
+    client: &Client,
+    redirect_uri: &str,
+    state: Option<&str>,
+    form: &Form,
+) -> Result<AuthorizationRequest, Flaw> {
+    if form.has_repeated() {
+        return Err(invalid("a parameter occurs more than once"));
+    }
+    let state = state.ok_or_else(|| invalid("the parameter state is required, with 1 to 4096 bytes"))?;
+    if form.only("request").is_some() {
+        return Err(flaw(AuthorizationError::RequestNotSupported, "request objects are not supported"));
+    }
+    if form.only("request_uri").is_some() {
+        return Err(flaw(AuthorizationError::RequestUriNotSupported, "request_uri is not supported"));
+    }
+    check_response_type(form)?;
+    check_audience(config, form)?;
+    let code_challenge = code_challenge(form)?;
+    let prompt = prompt(form)?;
+    let max_age = max_age(form)?;
+    let scopes = scopes(client, form)?;
+    let launch = launch(client, &scopes, form)?;
+    Ok(AuthorizationRequest {
+        transaction: Transaction {
+            browser: String::new(),
+            client_id: client.client_id.clone(),
+            redirect_uri: redirect_uri.to_owned(),
+            state: state.to_owned(),
+            scopes,
+            code_challenge,
+            nonce: short(form, "nonce")?,
+            prompt_none: prompt.none,
+            prompt_consent: prompt.consent,
+            prompt_login: prompt.login,
+            max_age,
+            login_hint: short(form, "login_hint")?,
+            launch: None,
+            user: None,
+            auth_time: None,
+            offered_patients: Vec::new(),
+            patient: None,
+            encounter: None,
+            offered_encounters: Vec::new(),
+            offered_scopes: Vec::new(),
+        },
+        launch,
+    })
+}
+
+fn check_response_type(form: &Form) -> Result<(), Flaw> {
+    match form.only("response_type") {
+        Some("code") => {}
+        None | Some("") => return Err(invalid("the parameter response_type is required: code")),
+        Some(_) => {
+            return Err(flaw(AuthorizationError::UnsupportedResponseType, "the only supported response_type is code"));
+        }
+    }
+    match form.only("response_mode") {
+        None | Some("query") => Ok(()),
+        Some(_) => Err(invalid("the only supported response_mode is query")),
+    }
+}
+
+/// `aud` (SMART) or `resource` (RFC 8707) must be our FHIR base; one trailing slash is tolerated, nothing else.
+fn check_audience(config: &Config, form: &Form) -> Result<(), Flaw> {
+    let ours = config.fhir_base();
+    let plain = |value: &str| value.strip_suffix('/').unwrap_or(value).to_owned();
+    let aud = form.only("aud").filter(|value| !value.is_empty()).map(plain);
+    let resource = form.only("resource").filter(|value| !value.is_empty()).map(plain);
+    match (aud, resource) {
+        (None, None) => Err(invalid("the parameter aud is required: the FHIR base URL the token is for")),
+        (Some(aud), Some(resource)) if aud != resource => {
+            Err(flaw(AuthorizationError::InvalidTarget, "aud and resource name different servers"))
+        }
+        (Some(aud), _) if aud != ours => Err(invalid("aud is not the FHIR base URL of this server")),
+        (None, Some(resource)) if resource != ours => {
+            Err(flaw(AuthorizationError::InvalidTarget, "resource is not the FHIR base URL of this server"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// RFC 7636 section 4.3; S256 only, for every client.
+fn code_challenge(form: &Form) -> Result<String, Flaw> {
+    if form.only("code_challenge_method") != Some("S256") {
+        return Err(invalid("transform algorithm not supported: code_challenge_method must be S256"));
+    }
+    let challenge = form.only("code_challenge").unwrap_or_default();
+    if is_challenge(challenge) {
+        Ok(challenge.to_owned())
+    } else {
+        Err(invalid("code_challenge must be 43 characters of base64url"))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Prompt {
+    none: bool,
+    login: bool,
+    consent: bool,
+}
+
+fn prompt(form: &Form) -> Result<Prompt, Flaw> {
+    let mut prompt = Prompt::default();
+    let values = form.only("prompt").unwrap_or_default();
+    for value in values.split(' ').filter(|value| !value.is_empty()) {
+        match value {
+            "none" => prompt.none = true,
+            "login" | "select_account" => prompt.login = true,
+            "consent" => prompt.consent = true,
+            _ => return Err(invalid("prompt must be of none, login, consent, select_account")),
+        }
+    }
+    if prompt.none && (prompt.login || prompt.consent) {
+        return Err(invalid("prompt=none cannot be combined with other values"));
+    }
+    Ok(prompt)
+}
+
+fn max_age(form: &Form) -> Result<Option<i64>, Flaw> {
+    let Some(text) = form.only("max_age").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let seconds: u32 = text.parse().map_err(|_| invalid("max_age must be a number of seconds"))?;
+    Ok(Some(i64::from(seconds)))
+}
+
+fn short(form: &Form, name: &'static str) -> Result<Option<String>, Flaw> {
+    match form.only(name) {
+        Some(value) if value.len() > MAX_HINT => Err(invalid("nonce and login_hint may have up to 512 bytes")),
+        value => Ok(value.map(str::to_owned)),
+    }
+}
+
+fn scopes(client: &Client, form: &Form) -> Result<Vec<String>, Flaw> {
+    let requested = form.only("scope").unwrap_or_default();
+    negotiate(requested, client).map_err(|error| {
+        let description = match error {
+            NegotiationError::Empty => "the parameter scope is required",
+            NegotiationError::System => "system/ scopes are for backend services, not for this endpoint",
+            NegotiationError::NothingLeft => "none of the requested scopes can be granted to this client",
+        };
+        flaw(AuthorizationError::InvalidScope, description)
+    })
+}
+
+/// The handle of an EHR launch goes together with the scope `launch`, and with a client that is registered for it.
+fn launch(client: &Client, scopes: &[String], form: &Form) -> Result<Option<String>, Flaw> {
+    let handle = form.only("launch").filter(|handle| !handle.is_empty());
+    // Asked of what was requested, not of what is left: a client that may not use `launch` is told so.
+    let requested = form.only("scope").unwrap_or_default().split(' ').any(|scope| Scope::parse(scope) == Scope::Launch);
+    match handle {
+        Some(_) if client.launch_urls.is_empty() => {
+            Err(flaw(AuthorizationError::UnauthorizedClient, "the client is not registered for launches from an EHR"))
+        }
+        Some(_) if !requested => Err(invalid("the parameter launch needs the scope launch")),
+        Some(handle) => Ok(Some(handle.to_owned())),
+        None if scopes.iter().any(|scope| Scope::parse(scope) == Scope::Launch) => Err(invalid(
+            "the scope launch needs the parameter launch; apps started by themselves ask for launch/patient",
+        )),
+        None => Ok(None),
+    }
+}
+
+impl Refused {
+    /// The reason for the audit log.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Page(problem) => problem.reason(),
+            Self::Redirect { error, .. } => error.code(),
+        }
+    }
+
+    /// The answer.
+    pub(super) fn answer(&self, config: &Config, request_id: &str) -> super::Answer {
+        match self {
+            Self::Page(problem) => problem.page(config, request_id),
+            Self::Redirect { redirect_uri, state, error, description } => {
+                ReturnAddress { redirect_uri, state: state.as_deref() }.error(config, *error, description)
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed assumption fails the test")]
+
+use super::*;
+use crate::grant::back_channel_testing::{BASE, ISSUER, Reply, Site, inbound, reply};
+use crate::grant::route::{Endpoint, endpoint};
+
+const SMART: &str = "/fhir/.well-known/smart-configuration";
+
+fn fetch(site: &Site, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+    let document = match endpoint(path, &site.grants.config.fhir.path).unwrap() {
+        Endpoint::SmartConfiguration => Document::SmartConfiguration,
+        Endpoint::OpenIdConfiguration => Document::OpenIdConfiguration,
+        Endpoint::AuthorizationServerMetadata => Document::AuthorizationServerMetadata,
+        Endpoint::Jwks => Document::Jwks,
+        other => panic!("{other:?} is no document"),
+    };
+    let mut facts = Facts::default();
+    let answer = respond(&site.grants, document, &inbound(method, path, headers, Bytes::new()), &mut facts);
+    reply(answer, facts)
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+// D1
+#[tokio::test]
+async fn smart_configuration_is_json_without_a_token_whatever_accept_says() {
+    let site = Site::new();
+    for accept in ["", "*/*", "application/fhir+xml", "text/html"] {
+        let reply = fetch(&site, "GET", SMART, &[("accept", accept)]);
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("content-type"), "application/json");
+        assert_eq!(reply.header("access-control-allow-origin"), "*");
+        assert_eq!(reply.text("token_endpoint"), "https://gateway.example.org/token");
+    }
+    let deep = Site::with(|config| config.fhir.path = "/apis/fhir".to_owned());
+    assert_eq!(fetch(&deep, "GET", "/apis/fhir/.well-known/smart-configuration", &[]).status, 200);
+}
+
+// D2, D3, D4
+#[tokio::test]
+async fn smart_configuration_has_the_required_members_with_absolute_urls() {
+    let site = Site::new();
+    let document = fetch(&site, "GET", SMART, &[]).json;
+    assert_eq!(document["issuer"], ISSUER);
+    for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
+        assert!(document[name].as_str().unwrap().starts_with("https://gateway.example.org/"), "{name}");
+    }
+    assert_eq!(strings(&document["code_challenge_methods_supported"]), ["S256"]);
+    assert_eq!(strings(&document["grant_types_supported"]), ["authorization_code", "refresh_token"]);
+    assert_eq!(strings(&document["response_types_supported"]), ["code"]);
+    assert_eq!(document["authorization_response_iss_parameter_supported"], true);
+}
+
+// D7, D8
+#[tokio::test]
+async fn capabilities_are_those_that_work_and_all_known_to_smart() {
+    let document = fetch(&Site::new(), "GET", SMART, &[]).json;
+    let capabilities = strings(&document["capabilities"]);
+    for name in ["launch-ehr", "launch-standalone", "client-public", "client-confidential-symmetric", "permission-v1"] {
+        assert!(capabilities.contains(&name), "{name}");
+    }
+    for later in ["client-confidential-asymmetric", "permission-online", "smart-app-state"] {
+        assert!(!capabilities.contains(&later), "{later}");
+    }
+}
+
+// D6: each scope that is listed is one we understand
+#[tokio::test]
+async fn every_scope_that_is_listed_is_understood() {
+    let document = fetch(&Site::new(), "GET", SMART, &[]).json;
+    for scope in strings(&document["scopes_supported"]) {
+        let parsed = crate::smart::scope::Scope::parse(scope);
+        assert!(!matches!(parsed, crate::smart::scope::Scope::Unknown(_)), "{scope}");
+    }
+}
+
+// O3, D12, E6
+#[tokio::test]
+async fn openid_and_oauth_metadata_have_what_strict_clients_require_and_agree() {
+    let site = Site::new();
+    let openid = fetch(&site, "GET", "/.well-known/openid-configuration", &[]).json;
+    let oauth = fetch(&site, "GET", "/.well-known/oauth-authorization-server", &[]).json;
+    let smart = fetch(&site, "GET", SMART, &[]).json;
+    assert_eq!(strings(&openid["id_token_signing_alg_values_supported"]), ["RS256"]);
+    assert_eq!(strings(&openid["subject_types_supported"]), ["public"]);
+    for (name, value) in oauth.as_object().unwrap() {
+        assert_eq!(openid[name], *value, "{name}");
+        assert!(smart.get(name).is_none_or(|other| other == value), "{name}");
+    }
+    assert!(!oauth.to_string().contains("implicit"));
+    assert!(!oauth.to_string().contains("\"password\""));
+    assert!(!smart.to_string().contains(BASE), "no endpoint lies below the FHIR base");
+}
+
+// O4, E22
+#[tokio::test]
+async fn the_public_keys_are_served_with_cache_headers() {
+    let reply = fetch(&Site::new(), "GET", "/jwks", &[]);
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.json["keys"].as_array().unwrap().len(), 2);
+    assert_eq!(reply.header("cache-control"), "public, max-age=300");
+}
+
+#[tokio::test]
+async fn head_and_a_matching_etag_give_no_body_and_other_methods_405() {
+    let site = Site::new();
+    let tag = fetch(&site, "GET", SMART, &[]).header("etag").to_owned();
+    let head = fetch(&site, "HEAD", SMART, &[]);
+    assert_eq!((head.status.as_u16(), head.header("etag"), &head.json), (200, tag.as_str(), &Value::Null));
+    let unchanged = fetch(&site, "GET", SMART, &[("if-none-match", &format!("\"x\", W/{tag}"))]);
+    assert_eq!((unchanged.status.as_u16(), &unchanged.json), (304, &Value::Null));
+    assert_eq!(fetch(&site, "GET", SMART, &[("if-none-match", "\"x\"")]).status, 200);
+    let post = fetch(&site, "POST", SMART, &[]);
+    assert_eq!((post.status.as_u16(), post.header("allow")), (405, "GET, HEAD, OPTIONS"));
+}
+
+// D1, B3 76
+#[tokio::test]
+async fn every_origin_may_preflight_discovery() {
+    let headers = [("origin", "https://anywhere.example"), ("access-control-request-method", "GET")];
+    let preflight = fetch(&Site::new(), "OPTIONS", SMART, &headers);
+    assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (204, "*"));
+}

@@ -1,0 +1,145 @@
+//! Which grants were revoked, in memory, so that every request can ask.
+//!
+//! Told at once of what is revoked here, and hears of what is revoked elsewhere from the store, every second. When the store
+//! was not heard for [`LONGEST_SILENCE`] seconds nothing is known any more, and the request path answers 503.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::grants::from_json;
+use crate::clock::Clock;
+use crate::store::{Kind, Store, StoreError};
+
+/// Seconds without hearing from the store after which revocations count as unknown.
+pub const LONGEST_SILENCE: i64 = 30;
+
+/// Most revoked grants that are kept; one is kept for little more than an hour.
+const MOST: usize = 1_000_000;
+
+/// The grants that were revoked and whose tokens may still live.
+#[derive(Debug)]
+pub struct Revocations {
+    clock: Clock,
+    /// Grant id, and when its last token has expired.
+    revoked: RwLock<HashMap<String, i64>>,
+    last_heard: AtomicI64,
+}
+
+impl Revocations {
+    /// Knows nothing, and says so, until the first [`Self::refresh`].
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, revoked: RwLock::default(), last_heard: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Whether the grant is known as revoked.
+    #[must_use]
+    pub fn is_revoked(&self, grant_id: &str) -> bool {
+        self.revoked.read().unwrap_or_else(PoisonError::into_inner).contains_key(grant_id)
+    }
+
+    /// When the store was last heard, seconds since the epoch; `i64::MIN` for never.
+    #[must_use]
+    pub fn last_heard(&self) -> i64 {
+        self.last_heard.load(Ordering::Acquire)
+    }
+
+    /// Whether what [`Self::is_revoked`] says can be relied on.
+    #[must_use]
+    pub fn heard_recently(&self) -> bool {
+        self.clock.unix_seconds().saturating_sub(self.last_heard()) <= LONGEST_SILENCE
+    }
+
+    /// Reads the revoked grants from the store.
+    ///
+    /// # Errors
+    /// The store could not be read, or holds more than can be kept; what is known stays.
+    pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let now = self.clock.unix_seconds();
+        let listed = store.list(Kind::RevokedGrant, None, now, MOST).await?;
+        if listed.len() == MOST {
+            return Err(StoreError(format!("more than {MOST} grants were revoked within an hour")));
+        }
+        let mut heard = Vec::with_capacity(listed.len());
+        for (_, entry) in listed {
+            heard.push((from_json::<String>(&entry.value)?, entry.expires));
+        }
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        revoked.retain(|_, expires| *expires > now);
+        revoked.extend(heard);
+        drop(revoked);
+        self.last_heard.store(now, Ordering::Release);
+        Ok(())
+    }
+
+    /// Refreshes every second until `stop`.
+    pub async fn follow(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            if let Err(StoreError(error)) = self.refresh(&*store).await {
+                tracing::error!(error, "the revoked grants could not be read");
+            }
+        }
+    }
+
+    /// Notes a grant as revoked at once.
+    pub(super) fn note(&self, grant_id: &str, expires: i64) {
+        self.revoked.write().unwrap_or_else(PoisonError::into_inner).insert(grant_id.to_owned(), expires);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+
+    use super::*;
+    use crate::grant::back_channel_testing::Site;
+    use crate::grant::grants::revoke;
+
+    #[tokio::test]
+    async fn a_revoked_grant_is_known_at_once_here_and_after_a_refresh_elsewhere() {
+        let site = Site::new();
+        let elsewhere = Revocations::new(site.clock.clone());
+        elsewhere.refresh(&*site.grants.store).await.unwrap();
+        revoke(&site.grants, "g1").await.unwrap();
+        assert!(site.grants.revocations.is_revoked("g1"));
+        assert!(!site.grants.revocations.is_revoked("g2"));
+        assert!(!elsewhere.is_revoked("g1"));
+        elsewhere.refresh(&*site.grants.store).await.unwrap();
+        assert!(elsewhere.is_revoked("g1"));
+    }
+
+    #[tokio::test]
+    async fn a_refresh_forgets_nothing_that_can_still_matter() {
+        let site = Site::new();
+        let revocations = &site.grants.revocations;
+        revocations.note("only noted", site.clock.unix_seconds() + 10);
+        revocations.refresh(&*site.grants.store).await.unwrap();
+        assert!(revocations.is_revoked("only noted"));
+        site.clock.advance(10);
+        revocations.refresh(&*site.grants.store).await.unwrap();
+        assert!(!revocations.is_revoked("only noted"), "its tokens have expired");
+    }
+
+    #[tokio::test]
+    async fn a_store_not_heard_for_longer_than_30_seconds_makes_revocations_unknown() {
+        let site = Site::new();
+        let revocations = Revocations::new(site.clock.clone());
+        assert!(!revocations.heard_recently(), "before the first refresh");
+        revocations.refresh(&*site.grants.store).await.unwrap();
+        site.clock.advance(LONGEST_SILENCE);
+        assert!(revocations.heard_recently());
+        site.clock.advance(1);
+        assert!(!revocations.heard_recently());
+    }
+}

@@ -1,0 +1,24 @@
+//! The words of JOSE: compact JWS (RFC 7515), JWK sets (RFC 7517), JWTs (RFC 7519), and the three kinds of them that are spoken
+//! here: our access tokens (RFC 9068), our `id_token`s (OpenID Connect Core section 2) and the assertions that clients
+//! authenticate with (RFC 7523).
+//!
+//! The algorithm is pinned by the key, never taken from the token; a header that brings its own key, or parameters that must
+//! be understood, is refused. The time comes from [`crate::clock`]. Fetches nothing and stores nothing.
+
+mod access_token;
+pub mod assertion;
+mod id_token;
+mod jwk;
+mod jws;
+mod keys;
+
+pub use access_token::{AccessTokenClaims, MAX_ACCESS_TOKEN_BYTES};
+pub use id_token::{IdTokenClaims, at_hash};
+pub use jwk::{ClientKeys, JwksProblem, ec_thumbprint, rsa_thumbprint};
+pub use keys::{Keys, KeysError, SignError};
+
+/// Chooses aws-lc-rs for the JOSE library. To be called once, early in `main` and in tests; calling it again does nothing.
+pub fn install_provider() {
+    // An error says that a provider is installed already, which is what is wanted.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}

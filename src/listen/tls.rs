@@ -1,0 +1,241 @@
+//! TLS of the public listener: certificate, key and client authorities from one directory, watched and swapped under running
+//! connections (RFC 8446, RFC 5246; TLS 1.2 and 1.3 with aws-lc-rs).
+//!
+//! A certificate that does not load refuses the start; at a reload the old one stays and the failure is said. The directory
+//! is watched, not the files: orchestrators swap a link. Watches can miss, so it is also polled.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use notify::{RecursiveMode, Watcher};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::{ClientCertificates, Tls};
+
+/// How long after the last change in the directory a reload waits, so that a half-written pair is not read.
+const QUIET: Duration = Duration::from_millis(500);
+/// How many times it is waited for: a directory that never is quiet is read all the same.
+const MOST_QUIET: u32 = 20;
+/// How often the directory is looked at even when nothing was announced.
+const POLL: Duration = Duration::from_secs(30);
+
+/// The TLS configuration in force.
+#[derive(Debug)]
+pub struct Certificates {
+    settings: Tls,
+    clock: Clock,
+    current: ArcSwap<Loaded>,
+    /// Seconds since the epoch at which the leaf certificate ends.
+    pub not_after: AtomicI64,
+    /// Reloads that succeeded.
+    pub reloads: AtomicU64,
+    /// Reloads that failed.
+    pub failures: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    files: Files,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Files {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authorities: Option<Vec<u8>>,
+}
+
+/// Why a certificate directory cannot be used; says which file and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateError(pub String);
+
+impl std::fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+impl Certificates {
+    /// Loads the directory.
+    ///
+    /// # Errors
+    /// When a file is missing or unreadable, the PEM is none, the key does not belong to the certificate, the certificate is
+    /// not valid now, or client certificates are wanted and `ca.crt` has no authority.
+    pub fn load(settings: &Tls) -> Result<Self, CertificateError> {
+        Self::load_at(settings, Clock::system())
+    }
+
+    /// [`Certificates::load`] with a clock to judge the validity by.
+    ///
+    /// # Errors
+    /// As [`Certificates::load`].
+    pub fn load_at(settings: &Tls, clock: Clock) -> Result<Self, CertificateError> {
+        let files = Files::read(&settings.directory, settings.client_certificates)?;
+        let (config, not_after) = build(&files, settings, &clock)?;
+        Ok(Self {
+            settings: settings.clone(),
+            clock,
+            current: ArcSwap::from_pointee(Loaded { config: Arc::new(config), files }),
+            not_after: AtomicI64::new(not_after),
+            reloads: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        })
+    }
+
+    /// The configuration for the next handshake.
+    #[must_use]
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// Looks at the files again and swaps when they changed and load; otherwise the old ones stay in force.
+    ///
+    /// # Errors
+    /// As [`Certificates::load`].
+    pub fn reload(&self) -> Result<bool, CertificateError> {
+        let outcome = Files::read(&self.settings.directory, self.settings.client_certificates).and_then(|files| {
+            if files == self.current.load().files {
+                return Ok(false);
+            }
+            let (config, not_after) = build(&files, &self.settings, &self.clock)?;
+            self.current.store(Arc::new(Loaded { config: Arc::new(config), files }));
+            self.not_after.store(not_after, Ordering::Relaxed);
+            Ok(true)
+        });
+        match &outcome {
+            Ok(true) => self.reloads.fetch_add(1, Ordering::Relaxed),
+            Ok(false) => 0,
+            Err(_) => self.failures.fetch_add(1, Ordering::Relaxed),
+        };
+        outcome
+    }
+
+    /// Reloads on every change of the directory until `stop`.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let (announce, mut changes) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |_| {
+            let _ = announce.try_send(());
+        })
+        .and_then(|mut watcher| {
+            watcher.watch(&self.settings.directory, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, "the certificate directory cannot be watched; it is polled instead");
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(POLL) => {}
+                Some(()) = changes.recv() => {
+                    // The first event may come before the new content: wait until the directory is quiet.
+                    for _ in 0..MOST_QUIET {
+                        if tokio::time::timeout(QUIET, changes.recv()).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+            match self.reload() {
+                Ok(true) => tracing::info!("certificate reloaded"),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "certificate not reloaded; the old one stays in force"),
+            }
+        }
+    }
+}
+
+impl Files {
+    fn read(directory: &Path, clients: ClientCertificates) -> Result<Self, CertificateError> {
+        let read = |name: &str| {
+            let path: PathBuf = directory.join(name);
+            std::fs::read(&path)
+                .map_err(|error| CertificateError(format!("`{}` cannot be read: {error}", path.display())))
+        };
+        Ok(Self {
+            certificate: read("tls.crt")?,
+            key: read("tls.key")?,
+            authorities: match clients {
+                ClientCertificates::Off => None,
+                ClientCertificates::Optional | ClientCertificates::Required => Some(read("ca.crt")?),
+            },
+        })
+    }
+}
+
+fn build(files: &Files, settings: &Tls, clock: &Clock) -> Result<(ServerConfig, i64), CertificateError> {
+    let wrong = |text: String| CertificateError(format!("in `{}`: {text}", settings.directory.display()));
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let chain = certificates(&files.certificate).map_err(|text| wrong(format!("`tls.crt` {text}")))?;
+    let not_after = valid_until(&chain, clock).map_err(|text| wrong(format!("`tls.crt` {text}")))?;
+    let key = PrivateKeyDer::from_pem_slice(&files.key)
+        .map_err(|error| wrong(format!("`tls.key` is no private key in PEM: {error}")))?;
+    let certified = CertifiedKey::from_der(chain, key, &provider)
+        .map_err(|error| wrong(format!("`tls.key` does not belong to `tls.crt`: {error}")))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| wrong(format!("TLS cannot be set up: {error}")))?;
+    let builder = match &files.authorities {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for authority in certificates(pem).map_err(|text| wrong(format!("`ca.crt` {text}")))? {
+                roots.add(authority).map_err(|error| wrong(format!("`ca.crt` is no authority: {error}")))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match settings.client_certificates {
+                ClientCertificates::Required => verifier,
+                ClientCertificates::Off | ClientCertificates::Optional => verifier.allow_unauthenticated(),
+            };
+            builder.with_client_cert_verifier(
+                verifier.build().map_err(|error| wrong(format!("`ca.crt` cannot verify clients: {error}")))?,
+            )
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Tickets die with the configuration, so a reload ends resumption of sessions made with the old certificate.
+    config.ticketer =
+        aws_lc_rs::Ticketer::new().map_err(|error| wrong(format!("session tickets cannot be set up: {error}")))?;
+    Ok((config, not_after))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("is not PEM: {error}"))?;
+    if chain.is_empty() { Err("holds no certificate in PEM".to_owned()) } else { Ok(chain) }
+}
+
+/// When the leaf certificate ends, in seconds since the epoch; an error when it is not valid now, which every client would
+/// refuse.
+fn valid_until(chain: &[CertificateDer<'_>], clock: &Clock) -> Result<i64, String> {
+    let leaf = chain.first().ok_or("holds no certificate in PEM")?;
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(leaf).map_err(|_| "begins with what is no X.509 certificate")?;
+    let (first, last) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+    let now = clock.unix_seconds();
+    let day =
+        |seconds| jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string());
+    if now < first {
+        return Err(format!("is not valid before {}; look at the clock, or use another certificate", day(first)));
+    }
+    if now > last {
+        return Err(format!("ended on {}; renew it", day(last)));
+    }
+    Ok(last)
+}

@@ -1,0 +1,44 @@
+//! Entropy, in one place: the operating system's generator through aws-lc-rs.
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// `N` random bytes.
+///
+/// # Panics
+/// Never in practice: the process ends when the operating system has no entropy, since nothing here is safe without it.
+#[must_use]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        std::process::abort();
+    }
+    bytes
+}
+
+/// An unguessable handle of 256 bits in base64url, 43 characters of `[A-Za-z0-9_-]`, which pass unencoded through forms,
+/// headers and URLs (real clients send codes without encoding them).
+#[must_use]
+pub fn handle() -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<32>())
+}
+
+/// The id of a request that brought none: 96 bits, unique and no secret.
+#[must_use]
+pub fn request_id() -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<12>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_long_url_safe_and_different() {
+        let (a, b) = (handle(), handle());
+        assert_ne!(a, b);
+        assert_eq!(a.len(), 43);
+        assert!(a.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+}

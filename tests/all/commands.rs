@@ -1,0 +1,283 @@
+//! The program as a process: exit codes, what it says, how it ends.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn firebreak(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_firebreak"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = firebreak(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A directory with a configuration in front of a FHIR server that says it is R4 and nothing else.
+struct Site {
+    directory: TempDir,
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+/// Answers `/metadata` and nothing else, until the test ends.
+fn upstream() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let body = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nConnection: close\r\n";
+            let _ = stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        }
+    });
+    address
+}
+
+impl Site {
+    fn new(drain_delay: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (listen, admin) = (free(), free());
+        let pki = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/server");
+        fs::create_dir(directory.path().join("tls")).unwrap();
+        for file in ["tls.crt", "tls.key"] {
+            fs::copy(pki.join(file), directory.path().join("tls").join(file)).unwrap();
+        }
+        let text = format!(
+            "[server]\nlisten = \"{listen}\"\nadmin = \"{admin}\"\norigin = \"https://localhost:{}\"\ndrain_delay = \"{drain_delay}\"\n\
+             [tls]\ndirectory = \"tls\"\n[fhir]\nupstream = \"http://{}/fhir\"\n",
+            listen.port(),
+            upstream()
+        );
+        fs::write(directory.path().join("firebreak.toml"), text).unwrap();
+        Self { directory, listen, admin }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn config(&self) -> String {
+        self.path("firebreak.toml").to_str().unwrap().to_owned()
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from));
+        fs::write(self.config(), text.replace(from, to)).unwrap();
+    }
+
+    /// `serve`, once it says that it serves.
+    fn serve(&self) -> Serving {
+        let mut child = firebreak(&["serve", "--config", &self.config()]).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        for line in lines.by_ref().map_while(Result::ok) {
+            let serving = line.contains("\"serving\"");
+            seen.push(line);
+            if serving {
+                // Keeps the pipe from filling up.
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                return Serving(child);
+            }
+        }
+        let status = child.wait();
+        panic!("it did not serve: {status:?} {seen:?}");
+    }
+
+    /// Status line and body of an admin page.
+    fn admin(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+/// A process that is ended with the test.
+struct Serving(Child);
+
+impl Serving {
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The exit code; fails when it does not end.
+    fn code(mut self) -> i32 {
+        let begun = std::time::Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_process_that_is_asked_to_end_says_so_and_ends_with_0() {
+    let site = Site::new("1s");
+    let serving = site.serve();
+    assert!(site.admin("/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = site.admin("/metrics");
+    for name in [
+        "firebreak_build_info",
+        "firebreak_audit_healthy 1",
+        "firebreak_tls_not_after_seconds",
+        "firebreak_connections_open 0",
+    ] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+    serving.signal("TERM");
+    let begun = std::time::Instant::now();
+    let leaving = loop {
+        let answer = site.admin("/readyz");
+        if answer.starts_with("HTTP/1.1 503") {
+            break answer;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+    };
+    assert!(leaving.contains("leaving"), "{leaving}");
+    assert!(site.admin("/livez").starts_with("HTTP/1.1 200"), "it is alive to the end");
+    assert!(TcpStream::connect(site.listen).is_ok(), "it goes on accepting for the delay");
+    assert_eq!(serving.code(), 0);
+    let (code, told, _) = run(&["audit", "verify", site.path("state/audit").to_str().unwrap()]);
+    assert_eq!(code, 0, "{told}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once_with_1() {
+    let site = Site::new("100s");
+    let serving = site.serve();
+    serving.signal("INT");
+    while !site.admin("/readyz").starts_with("HTTP/1.1 503") {}
+    serving.signal("INT");
+    assert_eq!(serving.code(), 1);
+    let (code, told, _) = run(&["audit", "verify", site.path("state/audit").to_str().unwrap()]);
+    assert_eq!(code, 0, "the log is closed in order: {told}");
+}
+
+#[test]
+fn a_second_process_on_the_same_files_refuses_to_start() {
+    let site = Site::new("0s");
+    let serving = site.serve();
+    let (code, _, told) = run(&["serve", "--config", &site.config()]);
+    assert_eq!(code, 1);
+    assert!(told.contains("another firebreak process"), "{told}");
+    let (code, checks, _) = run(&["check", "--config", &site.config()]);
+    // The check is run on the files of a running service, too, before it is restarted.
+    assert_eq!(code, 0);
+    assert_eq!(checks.matches("in use by a running process").count(), 2, "{checks}");
+    serving.signal("TERM");
+    assert_eq!(serving.code(), 0);
+}
+
+#[test]
+fn check_says_ok_for_each_thing_and_changes_nothing() {
+    let site = Site::new("0s");
+    let (code, told, _) = run(&["check", "--config", &site.config()]);
+    assert_eq!(code, 0, "{told}");
+    for name in
+        ["configuration", "clients", "certificate", "policies", "state directory", "audit directory", "upstream"]
+    {
+        assert!(told.contains(&format!("ok      {name}: ")), "{name}: {told}");
+    }
+    assert!(!site.path("state").exists());
+}
+
+#[test]
+fn check_names_everything_that_fails_at_once() {
+    let site = Site::new("0s");
+    fs::write(site.path("tls/tls.key"), "no key").unwrap();
+    fs::write(site.path("state"), "a file").unwrap();
+    site.edit("upstream = \"http://127.0.0.1:", "upstream = \"http://127.0.0.2:");
+    let (code, told, summary) = run(&["check", "--config", &site.config()]);
+    assert_eq!(code, 1);
+    for part in [
+        "FAILED  certificate",
+        "tls.key",
+        "FAILED  state directory",
+        "FAILED  audit directory",
+        "FAILED  upstream",
+        "cannot be reached",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(summary.contains("4 checks failed"), "{summary}");
+}
+
+#[test]
+fn a_configuration_with_mistakes_ends_serve_with_2_and_all_of_them_named() {
+    let site = Site::new("0s");
+    site.edit("[tls]", "[tlss]");
+    site.edit("listen", "lisen");
+    let (code, _, told) = run(&["serve", "--config", &site.config()]);
+    assert_eq!(code, 2);
+    for part in ["line 2", "did you mean `listen`", "[tls] is missing", "tlss"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let (code, told, _) = run(&["check", "--config", &site.config()]);
+    assert_eq!(code, 2);
+    assert!(told.starts_with("FAILED  configuration") && told.contains("did you mean `listen`"), "{told}");
+    assert_eq!(run(&["serve", "--config", "/nowhere/firebreak.toml"]).0, 2);
+    assert_eq!(run(&["serve", "--bogus"]).0, 2);
+}
+
+#[test]
+fn a_certificate_that_does_not_load_refuses_the_start_before_anything_listens() {
+    let site = Site::new("0s");
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/key-mismatch/tls.key");
+    fs::copy(other, site.path("tls/tls.key")).unwrap();
+    let (code, _, told) = run(&["serve", "--config", &site.config()]);
+    assert_eq!(code, 1);
+    assert!(told.contains("tls.key") && told.contains("does not belong to"), "{told}");
+    assert!(!site.path("state").exists(), "nothing was made");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let site = Site::new("0s");
+    let _taken = TcpListener::bind(site.listen).unwrap();
+    let (code, _, told) = run(&["serve", "--config", &site.config()]);
+    assert_eq!(code, 1);
+    assert!(told.contains(&site.listen.to_string()) && told.contains("in use"), "{told}");
+}
+
+#[test]
+fn a_password_is_read_from_standard_input_and_only_its_hash_is_printed() {
+    let mut child = firebreak(&["password"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"correct horse\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    let hash = String::from_utf8(output.stdout).unwrap();
+    assert!(hash.starts_with("$argon2id$") && !hash.contains("correct"), "{hash}");
+    assert_eq!(run(&["password"]).0, 2, "no password");
+}
