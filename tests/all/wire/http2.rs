@@ -83,11 +83,12 @@ impl Client {
         }
     }
 
-    /// Whether the stream was answered with 200: the indexed field 8 of the static table.
+    /// Whether the stream was answered with 200: the indexed field 8 of the static table, which comes first (RFC 9113 section
+    /// 8.3); further on any byte can stand, as in a request id.
     async fn answered_200(&mut self, stream: u32) -> bool {
         loop {
             match self.frame().await {
-                Some(Frame(HEADERS, _, of, payload)) if of == stream => return payload.contains(&0x88),
+                Some(Frame(HEADERS, _, of, payload)) if of == stream => return payload.first() == Some(&0x88),
                 Some(Frame(RST_STREAM, _, of, _)) if of == stream => return false,
                 Some(Frame(GOAWAY, ..)) | None => return false,
                 Some(_) => {}
