@@ -235,8 +235,8 @@ fn a_wrong_signature_of_a_checkpoint_is_noticed() {
     let text = fs::read_to_string(&path).unwrap();
     let size = text.split_inclusive("\n\n").nth(4).unwrap().lines().nth(1).unwrap().to_owned();
     let signature = text.split_inclusive("\n\n").nth(5).unwrap().to_owned();
-    let changed =
-        if signature.contains('A') { signature.replacen('A', "B", 1) } else { signature.replacen('B', "A", 1) };
+    let (before, after) = signature.split_at(signature.len() - 40);
+    let changed = format!("{before}{}{}", if after.starts_with('A') { 'B' } else { 'A' }, after.split_at(1).1);
     let text = text.replace(&signature, &changed);
     fs::write(&path, text).unwrap();
     let bad = bad(log.path());
