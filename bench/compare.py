@@ -247,7 +247,7 @@ def write_bodies(bodies: pathlib.Path) -> None:
     write("bundle.json", searchset(observations, "Observation?subject=Patient/p1&_count=20"))
     write("patients.json", searchset([patient], "Patient"))
     write("practitioners.json", searchset([{"resourceType": "Practitioner", "id": "d1", "name": [{"family": "Berg"}]}], "Practitioner"))
-    write("empty.json", searchset([], "Observation"))
+    write("empty.json", {"resourceType": "Bundle", "type": "searchset", "total": 0})
     write("metadata.json", {"resourceType": "CapabilityStatement", "status": "active", "date": "2026-11-01", "kind": "instance", "fhirVersion": "4.0.1", "format": ["json"],
                             "rest": [{"mode": "server", "resource": [
                                 {"type": kind, "versioning": "versioned", "interaction": [{"code": c} for c in ("read", "vread", "search-type")],

@@ -17,11 +17,15 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 type Years = (i32, i32);
 
 const LONG: Years = (2026, 2126);
+/// Of revocation lists: shorter than the certificates, so that it can be told which of them ended.
+const LISTED: Years = (2026, 2100);
 const PAST: Years = (2020, 2021);
 const FUTURE: Years = (2120, 2126);
 const HERE: &[&str] = &["localhost", "127.0.0.1", "::1"];
-/// Serial number of the certificate in `revoked/`.
-const REVOKED: u64 = 6;
+/// Serial number of `clients/revoked`.
+const REVOKED: u64 = 14;
+/// Serial number of the intermediate authority.
+const INTERMEDIATE: u64 = 100;
 
 fn main() -> Outcome<()> {
     let root = Authority::root("Firebreak test root, never trust")?;
@@ -41,7 +45,6 @@ fn main() -> Outcome<()> {
     server(3, HERE, PAST)?.write_directory("expired")?;
     server(4, HERE, FUTURE)?.write_directory("not-yet-valid")?;
     server(5, &["wrong.example"], LONG)?.write_directory("wrong-name")?;
-    server(REVOKED, HERE, LONG)?.write_directory("revoked")?;
     Pair { chain: good.chain, key: renewed.key }.write_directory("key-mismatch")?;
     for directory in ["server", "server-renewed"] {
         write(&format!("{directory}/ca.crt"), &root.pem)?;
@@ -53,21 +56,13 @@ fn main() -> Outcome<()> {
     client(&intermediate, 11, "client.example", LONG)?.write_client("good")?;
     client(&intermediate, 12, "client.example", PAST)?.write_client("expired")?;
     client(&other, 13, "client.example", LONG)?.write_client("of-other-ca")?;
+    client(&intermediate, REVOKED, "client.example", LONG)?.write_client("revoked")?;
 
-    let list = CertificateRevocationListParams {
-        this_update: date_time_ymd(LONG.0, 1, 1),
-        next_update: date_time_ymd(LONG.1, 1, 1),
-        crl_number: SerialNumber::from(1_u64),
-        issuing_distribution_point: None,
-        revoked_certs: vec![RevokedCertParams {
-            serial_number: SerialNumber::from(REVOKED),
-            revocation_time: date_time_ymd(LONG.0, 2, 1),
-            reason_code: Some(RevocationReason::KeyCompromise),
-            invalidity_date: None,
-        }],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    write("revoked.crl", &list.signed_by(&intermediate.issuer)?.pem()?)
+    write("crl/root.pem", &root.revokes(None, LISTED)?)?;
+    write("crl/root-later.pem", &root.revokes(Some(INTERMEDIATE), LISTED)?)?;
+    write("crl/intermediate.pem", &intermediate.revokes(None, LISTED)?)?;
+    write("crl/intermediate-later.pem", &intermediate.revokes(Some(REVOKED), LISTED)?)?;
+    write("crl/intermediate-overdue.pem", &intermediate.revokes(None, PAST)?)
 }
 
 struct Authority {
@@ -83,9 +78,30 @@ impl Authority {
     }
 
     fn subordinate(&self, name: &str) -> Outcome<Self> {
-        let (params, key) = (Self::params(name)?, KeyPair::generate()?);
+        let (mut params, key) = (Self::params(name)?, KeyPair::generate()?);
+        params.serial_number = Some(SerialNumber::from(INTERMEDIATE));
         let pem = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// Its revocation list with at most one serial number, as PEM: from the first of `years` to the last.
+    fn revokes(&self, serial: Option<u64>, years: Years) -> Outcome<String> {
+        let (this_update, next_update) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        let revoked = |serial| RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: this_update,
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: serial.map(revoked).into_iter().collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 
     fn params(name: &str) -> Outcome<CertificateParams> {

@@ -122,10 +122,51 @@ impl FailedCredentials {
     }
 }
 
+/// How often one block may do something in an hour.
+#[derive(Debug)]
+pub struct HourlyBudget {
+    budget: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+}
+
+impl HourlyBudget {
+    /// `per_hour` times; zero is taken for one.
+    #[must_use]
+    pub fn new(per_hour: u32) -> Self {
+        let quota = Quota::per_hour(NonZeroU32::new(per_hour).unwrap_or(NonZeroU32::MIN));
+        Self { budget: RateLimiter::keyed(quota), clock: DefaultClock::default() }
+    }
+
+    /// Counts one more time.
+    ///
+    /// # Errors
+    /// The seconds to wait, at least one, when the block has spent its budget.
+    pub fn spend(&self, address: IpAddr) -> Result<(), u32> {
+        if self.budget.len() > ADDRESSES {
+            self.budget.retain_recent();
+            self.budget.shrink_to_fit();
+        }
+        self.budget.check_key(&block(address)).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.clock.now());
+            u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
     use super::*;
+
+    #[test]
+    fn an_hourly_budget_is_that_of_one_address() {
+        let budget = HourlyBudget::new(2);
+        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        assert!(budget.spend(one).is_ok() && budget.spend(one).is_ok());
+        let wait = budget.spend(one).unwrap_err();
+        assert!((1..=1_801).contains(&wait), "{wait}");
+        assert!(budget.spend(other).is_ok());
+    }
 
     #[test]
     fn an_address_has_a_bounded_number_of_connections_and_gets_them_back() {

@@ -11,6 +11,10 @@ use http::{Response, StatusCode};
 use crate::audit::Outcome;
 use crate::authorize::Denial;
 use crate::fhir::outcome::{IssueType, OperationOutcome, Severity};
+use crate::fhir::resource_type::ResourceType;
+use crate::jose::AccessTokenProblem;
+use crate::jose::dpop::{ALGORITHMS, ProofProblem};
+use crate::json::patch::PatchError;
 
 /// Why the request path gave no resource.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub enum Refusal {
     Malformed(Malformed),
     /// No usable access token.
     Unauthenticated(TokenProblem),
+    /// A token of the scheme `DPoP`, or one that is bound to a key, and not what makes it usable.
+    UnprovenSender(SenderProblem),
     /// The token and the request alone decide: not allowed.
     Denied(Denial),
     /// Absent, or present and not for this token: the two look the same.
@@ -27,6 +33,15 @@ pub enum Refusal {
     Upstream(UpstreamFault),
     /// The upstream refused the search as such (its 400): the request is at fault.
     UpstreamRefused {
+        /// Sanitised OperationOutcome of the upstream: severities and codes only.
+        outcome: Bytes,
+    },
+    /// What the change depends on does not hold.
+    Change(ChangeProblem),
+    /// The upstream refused the change as such (its 400, 409, 412 or 422).
+    UpstreamDeclined {
+        /// Its status.
+        status: StatusCode,
         /// Sanitised OperationOutcome of the upstream: severities and codes only.
         outcome: Bytes,
     },
@@ -69,6 +84,17 @@ pub enum MalformedKind {
     UnsupportedMediaType,
 }
 
+/// Why a permitted change was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeProblem {
+    /// The version that was meant is not current, or something is there where nothing should be: 412.
+    PreconditionFailed,
+    /// A conditional change finds several: 412.
+    MultipleMatches,
+    /// The patch does not fit what is there: 422.
+    PatchInapplicable(PatchError),
+}
+
 /// What was wrong with the credentials (RFC 6750 section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenProblem {
@@ -86,6 +112,26 @@ pub enum TokenProblem {
     Revoked,
 }
 
+impl From<AccessTokenProblem> for TokenProblem {
+    fn from(problem: AccessTokenProblem) -> Self {
+        match problem {
+            AccessTokenProblem::Invalid => Self::Invalid,
+            AccessTokenProblem::Expired => Self::Expired,
+        }
+    }
+}
+
+/// What was wrong with a token that a key must be proven with (RFC 9449 section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderProblem {
+    /// The token itself.
+    Token(TokenProblem),
+    /// A bound token without the scheme `DPoP`, or a bearer token with it: 401 `invalid_token`.
+    Binding,
+    /// The proof is missing or not good: 401 `invalid_dpop_proof`; without the nonce that is asked for: `use_dpop_nonce`.
+    Proof(ProofProblem),
+}
+
 /// What the upstream did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamFault {
@@ -99,8 +145,10 @@ pub enum UpstreamFault {
     Status(u16),
     /// Not FHIR JSON, not parseable, too large, or not what was asked for: 502.
     Unusable(&'static str),
-    /// A match that lies outside what was asked for: 502, nothing of it is released.
-    Foreign,
+    /// A match of a search on this type that lies outside what was asked for: 502, nothing of it is released.
+    Foreign(ResourceType),
+    /// It does not confine searches on the type as it is asked to, so none is made: 502.
+    NotConfined,
 }
 
 impl Refusal {
@@ -123,7 +171,14 @@ impl Refusal {
                 MalformedKind::TargetTooLong => "target_too_long",
                 MalformedKind::UnsupportedMediaType => "media_type_unsupported",
             },
-            Self::Unauthenticated(problem) => match problem {
+            Self::UnprovenSender(SenderProblem::Binding) => "token_binding_wrong",
+            Self::UnprovenSender(SenderProblem::Proof(problem)) => match problem {
+                ProofProblem::Invalid => "dpop_proof_invalid",
+                ProofProblem::Untimely => "dpop_proof_untimely",
+                ProofProblem::Replayed => "dpop_proof_replayed",
+                ProofProblem::Nonce => "dpop_nonce_missing",
+            },
+            Self::Unauthenticated(problem) | Self::UnprovenSender(SenderProblem::Token(problem)) => match problem {
                 TokenProblem::Missing => "token_missing",
                 TokenProblem::WrongScheme => "token_scheme_wrong",
                 TokenProblem::Ambiguous => "token_ambiguous",
@@ -139,9 +194,15 @@ impl Refusal {
                 UpstreamFault::Busy => "upstream_busy",
                 UpstreamFault::Status(_) => "upstream_status",
                 UpstreamFault::Unusable(_) => "upstream_unusable",
-                UpstreamFault::Foreign => "upstream_foreign_match",
+                UpstreamFault::Foreign(_) => "upstream_foreign_match",
+                UpstreamFault::NotConfined => "upstream_search_not_confined",
             },
-            Self::UpstreamRefused { .. } => "upstream_refused",
+            Self::UpstreamRefused { .. } | Self::UpstreamDeclined { .. } => "upstream_refused",
+            Self::Change(problem) => match problem {
+                ChangeProblem::PreconditionFailed => "precondition_failed",
+                ChangeProblem::MultipleMatches => "multiple_matches",
+                ChangeProblem::PatchInapplicable(_) => "patch_inapplicable",
+            },
             Self::Throttled { .. } => "throttled",
             Self::Unavailable(reason) => reason,
         }
@@ -162,14 +223,25 @@ impl Refusal {
                 MalformedKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             },
             Self::Unauthenticated(TokenProblem::Ambiguous) | Self::UpstreamRefused { .. } => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated(_) | Self::UnprovenSender(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Change(ChangeProblem::PreconditionFailed | ChangeProblem::MultipleMatches) => {
+                StatusCode::PRECONDITION_FAILED
+            }
+            Self::Change(ChangeProblem::PatchInapplicable(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UpstreamDeclined { status, .. } => *status,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Upstream(UpstreamFault::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(UpstreamFault::Busy) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
         }
+    }
+
+    /// Whether the client is to come again with a nonce in its proof (RFC 9449 section 9).
+    #[must_use]
+    pub fn asks_nonce(&self) -> bool {
+        matches!(self, Self::UnprovenSender(SenderProblem::Proof(ProofProblem::Nonce)))
     }
 
     /// How the record of the exchange ends: denied by us, or failed because of the upstream or ourselves.
@@ -180,9 +252,12 @@ impl Refusal {
             Self::Upstream(_) | Self::Unavailable(_) => Outcome::Failed(reason),
             Self::Malformed(_)
             | Self::Unauthenticated(_)
+            | Self::UnprovenSender(_)
             | Self::Denied(_)
             | Self::NotFound
             | Self::UpstreamRefused { .. }
+            | Self::UpstreamDeclined { .. }
+            | Self::Change(_)
             | Self::Throttled { .. } => Outcome::Denied(reason),
         }
     }
@@ -197,14 +272,20 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match &self {
-            Self::Unauthenticated(problem) => insert(headers, WWW_AUTHENTICATE, &challenge.text(*problem)),
+            Self::Unauthenticated(problem) => {
+                insert(headers, WWW_AUTHENTICATE, &challenge.text(*problem));
+                if matches!(problem, TokenProblem::Missing | TokenProblem::WrongScheme)
+                    && let Ok(value) = HeaderValue::from_str(&challenge.dpop(None))
+                {
+                    headers.append(WWW_AUTHENTICATE, value);
+                }
+            }
+            Self::UnprovenSender(problem) => {
+                insert(headers, WWW_AUTHENTICATE, &challenge.dpop(Some(*problem)));
+            }
             Self::Denied(denial) => {
                 if let Some(scope) = &denial.missing_scope {
-                    let text = format!(
-                        "Bearer realm=\"{}\", error=\"insufficient_scope\", scope=\"{scope}\"",
-                        challenge.realm
-                    );
-                    insert(headers, WWW_AUTHENTICATE, &text);
+                    insert(headers, WWW_AUTHENTICATE, &challenge.insufficient_scope(scope));
                 }
             }
             Self::Throttled { retry_after } => insert(headers, RETRY_AFTER, &retry_after.to_string()),
@@ -212,13 +293,32 @@ impl Refusal {
             Self::Malformed(Malformed { kind: MalformedKind::MethodNotAllowed, .. }) => {
                 insert(headers, ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
             }
-            Self::Malformed(_) | Self::NotFound | Self::Upstream(_) | Self::UpstreamRefused { .. } => {}
+            Self::Malformed(_)
+            | Self::NotFound
+            | Self::Upstream(_)
+            | Self::UpstreamRefused { .. }
+            | Self::UpstreamDeclined { .. }
+            | Self::Change(_) => {}
         }
         response
     }
 
+    /// What the client is told, in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.told().1
+    }
+
     fn operation_outcome(&self) -> Bytes {
-        let (issue, text): (IssueType, &str) = match self {
+        if let Self::UpstreamRefused { outcome } | Self::UpstreamDeclined { outcome, .. } = self {
+            return outcome.clone();
+        }
+        let (issue, text) = self.told();
+        OperationOutcome::new(Severity::Error, issue, text).to_bytes()
+    }
+
+    fn told(&self) -> (IssueType, &str) {
+        match self {
             Self::Malformed(malformed) => (
                 match malformed.kind {
                     MalformedKind::BadRequest => IssueType::Invalid,
@@ -230,10 +330,22 @@ impl Refusal {
                 },
                 &malformed.expected,
             ),
-            Self::Unauthenticated(problem) => match problem {
+            Self::UnprovenSender(SenderProblem::Binding) => (
+                IssueType::Login,
+                "a token that is bound to a key must come with the scheme DPoP and a proof, and no other token may",
+            ),
+            Self::UnprovenSender(SenderProblem::Proof(problem)) => match problem {
+                ProofProblem::Invalid => {
+                    (IssueType::Login, "one DPoP proof for this method, URL and token, by the token's key, is required")
+                }
+                ProofProblem::Nonce => (IssueType::Login, "the DPoP proof must have the nonce that `DPoP-Nonce` names"),
+                ProofProblem::Untimely => (IssueType::Login, "the DPoP proof must be of the last minute"),
+                ProofProblem::Replayed => (IssueType::Login, "a new DPoP proof is required with each request"),
+            },
+            Self::Unauthenticated(problem) | Self::UnprovenSender(SenderProblem::Token(problem)) => match problem {
                 TokenProblem::Missing => (IssueType::Login, "an access token is required: `Authorization: Bearer ...`"),
                 TokenProblem::WrongScheme => {
-                    (IssueType::Login, "the `Authorization` header must be of the scheme Bearer")
+                    (IssueType::Login, "the `Authorization` header must be of the scheme Bearer or DPoP")
                 }
                 TokenProblem::Ambiguous => (
                     IssueType::Invalid,
@@ -251,17 +363,30 @@ impl Refusal {
                 UpstreamFault::Busy => {
                     (IssueType::Throttled, "too many requests towards the FHIR server are under way")
                 }
-                UpstreamFault::Status(_) | UpstreamFault::Unusable(_) | UpstreamFault::Foreign => {
+                UpstreamFault::Status(_) | UpstreamFault::Unusable(_) | UpstreamFault::Foreign(_) => {
                     (IssueType::Exception, "the FHIR server gave an answer that cannot be released")
                 }
+                UpstreamFault::NotConfined => (
+                    IssueType::NotSupported,
+                    "the FHIR server does not confine searches on this type to what this token may see, so none is made",
+                ),
             },
-            Self::UpstreamRefused { outcome } => return outcome.clone(),
+            Self::UpstreamRefused { .. } => (IssueType::Processing, "the FHIR server refused the search"),
+            Self::UpstreamDeclined { .. } => (IssueType::Processing, "the FHIR server declined the change"),
+            Self::Change(problem) => match problem {
+                ChangeProblem::PreconditionFailed => {
+                    (IssueType::Conflict, "expected another version to be current: read the resource again")
+                }
+                ChangeProblem::MultipleMatches => {
+                    (IssueType::MultipleMatches, "expected search parameters that one resource at most matches")
+                }
+                ChangeProblem::PatchInapplicable(problem) => (IssueType::Processing, problem.as_str()),
+            },
             Self::Throttled { .. } => (IssueType::Throttled, "too many requests; wait as long as `Retry-After` says"),
             Self::Unavailable(_) => {
                 (IssueType::Transient, "the gateway cannot record this exchange now, so nothing is released")
             }
-        };
-        OperationOutcome::new(Severity::Error, issue, text).to_bytes()
+        }
     }
 }
 
@@ -270,9 +395,42 @@ impl Refusal {
 pub struct Challenge<'a> {
     /// The public FHIR base.
     pub realm: &'a str,
+    /// How the request presented its token.
+    pub scheme: Scheme,
+}
+
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// RFC 6750 section 2.1
+    #[default]
+    Bearer,
+    /// RFC 9449 section 7.1
+    Dpop,
 }
 
 impl Challenge<'_> {
+    /// The challenge of the scheme `DPoP` (RFC 9449 section 7.1).
+    fn dpop(&self, problem: Option<SenderProblem>) -> String {
+        let error = match problem {
+            None => "",
+            Some(SenderProblem::Token(_) | SenderProblem::Binding) => "error=\"invalid_token\", ",
+            Some(SenderProblem::Proof(ProofProblem::Nonce)) => "error=\"use_dpop_nonce\", ",
+            Some(SenderProblem::Proof(_)) => "error=\"invalid_dpop_proof\", ",
+        };
+        format!("DPoP realm=\"{}\", {error}algs=\"{}\"", self.realm, ALGORITHMS.join(" "))
+    }
+
+    /// RFC 6750 section 3.1, RFC 9449 section 7.1
+    fn insufficient_scope(&self, scope: &str) -> String {
+        let realm = self.realm;
+        let error = format!("error=\"insufficient_scope\", scope=\"{scope}\"");
+        match self.scheme {
+            Scheme::Bearer => format!("Bearer realm=\"{realm}\", {error}"),
+            Scheme::Dpop => format!("DPoP realm=\"{realm}\", {error}, algs=\"{}\"", ALGORITHMS.join(" ")),
+        }
+    }
+
     fn text(&self, problem: TokenProblem) -> String {
         let realm = self.realm;
         match problem {

@@ -4,7 +4,9 @@
 //! the stage before it made, and every constructor is private to its stage: nothing is sent upstream without a
 //! [`Permit`](crate::authorize::Permit), nothing leaves without being [`Recorded`].
 
+mod batch;
 mod capabilities;
+mod explanation;
 mod notes;
 
 use std::net::IpAddr;
@@ -12,25 +14,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde_json::Value;
 
 use crate::admin::Metrics;
-use crate::audit::{Audit, EventKind, Outcome, Record, Recorded, Unaudited};
-use crate::authenticate::{Authenticated, Authenticator};
+use crate::audit::{Audit, EventKind, Open, Outcome, Record, Recorded, Unaudited};
+use crate::authenticate::{Authenticated, Authenticator, Presented};
 use crate::authorize::{Authorizer, Decision};
-use crate::error::{Challenge, Refusal};
-use crate::fhir::request::FhirRequest;
+use crate::canonicalise::FhirRequest;
+use crate::clients::Clients;
+use crate::cors::{self, Sharing};
+use crate::error::{Challenge, Refusal, Scheme, UpstreamFault};
 use crate::fhir::resource_type::ResourceType;
 use crate::filter::{Filter, Releasable};
 use crate::forward::Upstream;
 use crate::grant::DirectoryError;
 use crate::grant::records::User;
 use crate::listen::{Body, Inbound, full};
-use crate::oauth::clients::Clients;
-use crate::oauth::cors::{self, Sharing};
 
 pub use capabilities::Capabilities;
+pub use explanation::{Depending, Explanation, Permitted, Refused};
+
+/// The header field of RFC 9449 section 8.1.
+fn dpop_nonce(nonce: HeaderValue) -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static("dpop-nonce"), nonce)
+}
 
 /// The stages of one FHIR base.
 #[derive(Debug)]
@@ -65,7 +73,8 @@ impl Gateway {
         let mut shared = HeaderMap::new();
         cors::decorate(&mut shared, Sharing::Fhir, &inbound, &self.clients);
         shared.append(VARY, HeaderValue::from_static("Authorization"));
-        let result = self.run(inbound, open.record()).await;
+        let presented = Presented::with(&inbound);
+        let result = self.run(inbound, &presented, &mut open, &mut shared).await;
         let (outcome, mut response) = match result {
             Ok(releasable) => {
                 self.metrics.permitted();
@@ -73,10 +82,29 @@ impl Gateway {
             }
             Err(refusal) => {
                 self.metrics.refused(refusal.reason());
-                (refusal.outcome(), self.refuse(refusal))
+                open.record().refused(&refusal);
+                (refusal.outcome(), self.refuse_in_terms_of(presented.scheme(), refusal))
             }
         };
         response.headers_mut().extend(shared);
+        self.conclude(open, outcome, response).await
+    }
+
+    /// Refuses a request whose head names this base and whose rest could not be read.
+    pub async fn refuse_unread(
+        &self,
+        head: &Inbound,
+        reason: &'static str,
+        response: Response<Body>,
+    ) -> Recorded<Response<Body>> {
+        let mut open = self.audit.open(EventKind::Fhir, &head.request_id, head.peer.ip(), "public");
+        open.record().inbound(head);
+        self.attribute(&Presented::with(head), open.record());
+        self.conclude(open, Outcome::Denied(reason), response).await
+    }
+
+    /// Closes the record of somebody who is known; a stranger's refusal is counted.
+    async fn conclude(&self, mut open: Open, outcome: Outcome, response: Response<Body>) -> Recorded<Response<Body>> {
         let record = open.record();
         record.answered(&response);
         if let Outcome::Denied(reason) | Outcome::Failed(reason) = outcome
@@ -90,28 +118,69 @@ impl Gateway {
     }
 
     /// The whole request path, in order.
-    async fn run(&self, inbound: Inbound, record: &mut Record) -> Result<Releasable, Refusal> {
+    async fn run(
+        &self,
+        inbound: Inbound,
+        presented: &Presented,
+        open: &mut Open,
+        shared: &mut HeaderMap,
+    ) -> Result<Releasable, Refusal> {
+        let record = open.record();
         record.inbound(&inbound);
-        let request = FhirRequest::parse(inbound, &self.path)?;
+        let parsed = FhirRequest::parse(inbound, &self.path);
+        if let Err(Refusal::Malformed(_)) = &parsed {
+            self.attribute(presented, record);
+        }
+        let request = parsed?;
         record.requested(&request);
-        let who = self.authenticator.authenticate(request)?;
-        self.finish(who, record).await
+        let mut who = match self.authenticator.authenticate(request).await {
+            Ok(who) => who,
+            Err(refusal) => {
+                shared.extend(refusal.asks_nonce().then(|| self.authenticator.nonce()).flatten().map(dpop_nonce));
+                return Err(refusal);
+            }
+        };
+        shared.extend(who.next_nonce.take().map(dpop_nonce));
+        self.finish(who, open).await
     }
 
-    async fn finish(&self, who: Authenticated<FhirRequest>, record: &mut Record) -> Result<Releasable, Refusal> {
-        record.principal(&who.principal);
+    /// Notes whose request it is that is refused before anybody is let in: a good token is enough for that.
+    fn attribute(&self, presented: &Presented, record: &mut Record) {
+        if let Some(principal) = self.authenticator.recognise(presented) {
+            record.principal(&principal);
+        }
+    }
+
+    /// From the decision on: what depends on what is there is decided anew when that was read.
+    async fn finish(&self, who: Authenticated<FhirRequest>, open: &mut Open) -> Result<Releasable, Refusal> {
+        open.record().principal(&who.principal);
         let request_id = who.request.inbound.request_id.clone();
-        let permit = match self.authorizer.decide(who, self.filter.sealer()) {
-            Decision::Permit(permit) => permit,
-            Decision::Deny(denial) => return Err(Refusal::Denied(denial)),
-            Decision::Refuse(refusal) => return Err(refusal),
+        let mut decision = self.authorizer.decide(who, self.filter.sealer());
+        let permit = loop {
+            decision = match decision {
+                Decision::Permit(permit) => break permit,
+                Decision::Inquire(inquiry) => {
+                    let evidence = self.upstream.inquire(&inquiry, &request_id).await.map_err(Refusal::Upstream)?;
+                    self.authorizer.resume(inquiry, &evidence)
+                }
+                Decision::Batch(batch) => return Ok(Box::pin(self.each(batch, open)).await),
+                Decision::Deny(denial) => return Err(Refusal::Denied(denial)),
+                Decision::Refuse(refusal) => return Err(refusal),
+            };
         };
-        record.permitted(&permit);
+        open.record().permitted(&permit);
+        if permit.changes() {
+            open.intend().await.map_err(|_| Refusal::Unavailable("audit_unavailable"))?;
+        }
         let unfiltered = self.upstream.send(permit, &request_id).await.map_err(Refusal::Upstream)?;
-        record.forwarded(&unfiltered);
+        open.record().forwarded(&unfiltered);
         unfiltered.spent.iter().for_each(|spent| self.metrics.upstream(*spent));
-        let releasable = self.filter.release(unfiltered)?;
-        record.released(&releasable);
+        let released = self.filter.release(unfiltered);
+        if let Err(Refusal::Upstream(UpstreamFault::Foreign(resource_type))) = released {
+            self.upstream.doubt(resource_type).await;
+        }
+        let releasable = released?;
+        open.record().released(&releasable);
         Ok(releasable)
     }
 
@@ -155,13 +224,13 @@ impl Gateway {
         let inbound = Inbound::own_search(format!("{}/{resource_type}/_search", self.path), form, from);
         let mut open = self.audit.open(EventKind::Fhir, &inbound.request_id, from, "patient-choice");
         let result = async {
-            let record = open.record();
-            record.inbound(&inbound);
+            open.record().inbound(&inbound);
             let request = FhirRequest::parse(inbound, &self.path)?;
-            record.requested(&request);
-            self.finish(self.authenticator.choosing_user(request, user, patient), record).await
+            open.record().requested(&request);
+            self.finish(self.authenticator.choosing_user(request, user, patient), &mut open).await
         };
         let result = result.await;
+        result.as_ref().err().into_iter().for_each(|refusal| open.record().refused(refusal));
         let outcome = result.as_ref().map_or_else(Refusal::outcome, |_| Outcome::Released);
         let _ = open.close(outcome, ()).await.map_err(|_| DirectoryError::Unavailable)?;
         match result {
@@ -172,6 +241,10 @@ impl Gateway {
     }
 
     fn refuse(&self, refusal: Refusal) -> Response<Body> {
-        refusal.into_response(&Challenge { realm: &self.base }).map(full)
+        self.refuse_in_terms_of(Scheme::Bearer, refusal)
+    }
+
+    fn refuse_in_terms_of(&self, scheme: Scheme, refusal: Refusal) -> Response<Body> {
+        refusal.into_response(&Challenge { realm: &self.base, scheme }).map(full)
     }
 }

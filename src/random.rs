@@ -30,6 +30,16 @@ pub fn request_id() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<12>())
 }
 
+/// The id of a client that registers: 128 random bits in hex, unique, and easy to type after an option of a command.
+#[must_use]
+pub fn client_id() -> String {
+    use std::fmt::Write as _;
+    bytes::<16>().into_iter().fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,6 @@
 //! Secret bytes: wiped when dropped, compared in constant time, and never printed.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
@@ -55,9 +51,28 @@ impl Digest {
     /// The digest of `secret`.
     #[must_use]
     pub fn of(secret: &str) -> Self {
+        Self::of_bytes(secret.as_bytes())
+    }
+
+    /// The digest of bytes that need not be text.
+    #[must_use]
+    pub fn of_bytes(secret: &[u8]) -> Self {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+        bytes.copy_from_slice(digest(&SHA256, secret).as_ref());
         Self(bytes)
+    }
+
+    /// What [`Self::to_hex`] wrote; upper case is read too.
+    #[must_use]
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
     }
 
     /// Compares in constant time.
@@ -84,33 +99,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The 32 bytes of the key file at `path`; made with mode 0600 when there is none.
-///
-/// # Errors
-/// When the file cannot be read or made, has another size, or can be read by others than its owner.
-pub fn file_key(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(key) => {
-            let mode = std::fs::metadata(path)?.permissions().mode();
-            if key.len() != 32 || mode & 0o077 != 0 {
-                return Err(io::Error::other("must hold 32 bytes and be readable by its owner alone (mode 0600)"));
-            }
-            Ok(Zeroizing::new(key))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = Zeroizing::new(crate::random::bytes::<32>().to_vec());
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(&key)?;
-            file.sync_all()?;
-            Ok(key)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
     use super::*;
 
     #[test]
@@ -122,19 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_is_made_once_and_read_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("seal.key");
-        let made = file_key(&path).unwrap();
-        assert_eq!(made.len(), 32);
-        assert_eq!(file_key(&path).unwrap(), made);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(file_key(&path).is_err());
-    }
-
-    #[test]
     fn a_digest_is_sha256() {
         let hex = Digest::of("abc").to_hex();
         assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Digest::from_hex(&hex), Some(Digest::of("abc")));
+        for bad in ["", "ba78", &hex.replace('b', "+"), &format!("{hex}00")] {
+            assert_eq!(Digest::from_hex(bad), None, "{bad}");
+        }
     }
 }

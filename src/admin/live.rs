@@ -20,6 +20,17 @@ pub struct Live {
     pub certificates: Option<Arc<Certificates>>,
     /// Whether the audit log can be written.
     pub audit_healthy: Box<dyn Fn() -> bool + Send + Sync>,
+    /// What is known of the upstream's searches.
+    pub searches: Box<dyn Fn() -> Searches + Send + Sync>,
+}
+
+/// How the FHIR server confines searches.
+#[derive(Debug)]
+pub struct Searches {
+    /// Probes by result.
+    pub probes: [(&'static str, u64); 3],
+    /// The resource types that were probed, each with the number of ways in which searches on it are not confined.
+    pub unconfined: Vec<(&'static str, usize)>,
 }
 
 impl fmt::Debug for Live {
@@ -37,14 +48,42 @@ impl Collector for Live {
         gauge(&mut encoder, "connections_open", "Connections of the public listener that are open", open)?;
         let healthy = i64::from((self.audit_healthy)());
         gauge(&mut encoder, "audit_healthy", "1 while the audit log can be written", healthy)?;
+        self.searches(&mut encoder)?;
         let Some(certificates) = &self.certificates else { return Ok(()) };
         let end = certificates.not_after.load(Ordering::Relaxed);
         gauge(&mut encoder, "tls_not_after_seconds", "When the certificate ends, seconds since 1970", end)?;
+        let next = certificates.crl_next_update.load(Ordering::Relaxed);
+        if next > 0 {
+            let help = "When the first revocation list must be replaced, seconds since 1970";
+            gauge(&mut encoder, "tls_crl_next_update_seconds", help, next)?;
+        }
         let help = "Reloads of the certificate directory by result";
         let mut reloads = encoder.encode_descriptor("tls_reload", help, None, MetricType::Counter)?;
         for (result, count) in [("ok", &certificates.reloads), ("failed", &certificates.failures)] {
             let labels = [("result", result)];
             ConstCounter::new(count.load(Ordering::Relaxed)).encode(reloads.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Live {
+    fn searches(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Searches { probes, unconfined } = (self.searches)();
+        let help = "Probes of whether the FHIR server confines searches, by result";
+        let mut counters = encoder.encode_descriptor("search_probes", help, None, MetricType::Counter)?;
+        for (result, count) in probes {
+            ConstCounter::new(count).encode(counters.encode_family(&[("result", result)])?)?;
+        }
+        if unconfined.is_empty() {
+            return Ok(());
+        }
+        let help =
+            "Ways in which searches on the type are not confined, so that those of restricted grants are refused";
+        let mut gauges = encoder.encode_descriptor("search_breakers_open", help, None, MetricType::Gauge)?;
+        for (resource_type, ways) in unconfined {
+            let open = i64::try_from(ways).unwrap_or(i64::MAX);
+            ConstGauge::new(open).encode(gauges.encode_family(&[("resource_type", resource_type)])?)?;
         }
         Ok(())
     }

@@ -24,13 +24,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub mod events;
+pub mod keys;
 mod live;
 mod metrics;
 mod readiness;
 #[cfg(test)]
 mod tests;
 
-pub use live::Live;
+pub use live::{Live, Searches};
 pub use metrics::{Metrics, Route};
 pub use readiness::Readiness;
 

@@ -212,10 +212,7 @@ impl Audit {
         if let Ok(answer) = timeout_at(deadline, &mut durable).await {
             return answer.map_err(|_| Unrecorded { why: Why::Failing });
         }
-        // The number may have come in this very moment; if not, closing makes sure that the writer learns that nobody
-        // waits, and corrects the record.
-        durable.close();
-        durable.try_recv().map_err(|_| self.late())
+        last_word(&mut durable).ok_or_else(|| self.late())
     }
 
     fn not_queued(&self, why: Why) -> Unrecorded {
@@ -247,6 +244,13 @@ impl Audit {
     fn lost(&self) {
         self.0.shared.lost.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The number, when it came in this very moment. If not, it cannot come any more: the writer learns that nobody waits, and
+/// corrects the record. First closed and then looked, so that one of the two is so, whatever the writer does at the same time.
+fn last_word(durable: &mut oneshot::Receiver<u64>) -> Option<u64> {
+    durable.close();
+    durable.try_recv().ok()
 }
 
 impl recover::Torn {

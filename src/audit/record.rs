@@ -207,6 +207,9 @@ pub struct Record {
     /// The policies that decided, and those whose obligations were applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// The decision in sentences, the same that `firebreak explain` prints for this request and token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanation: Vec<String>,
     /// What the cache did (`hit`, `miss`, or why it was bypassed).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Text>,
@@ -286,6 +289,7 @@ impl Record {
             decision: None,
             reason: None,
             policies: Vec::new(),
+            explanation: Vec::new(),
             cache: None,
             upstream: None,
             status: None,

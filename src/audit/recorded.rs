@@ -238,6 +238,28 @@ impl Audit {
         Open::new(self.clone(), record)
     }
 
+    /// Records an event that is no exchange, such as an act of administration.
+    ///
+    /// # Errors
+    /// As of [`Open::close`].
+    pub async fn event(&self, record: Record, outcome: Outcome) -> Result<Recorded<()>, Unrecorded> {
+        Open::new(self.clone(), record).close(outcome, ()).await
+    }
+
+    /// Says that an answer which was recorded does not leave after all. What leaves instead is to be recorded after this: then
+    /// both records are durable when it does.
+    pub(crate) fn withdraw<T>(&self, recorded: Recorded<T>) {
+        let Recorded { answer, seq } = recorded;
+        drop(answer);
+        let Some(seq) = seq else { return };
+        let mut record = Record::new(EventKind::Unreleased);
+        record.refers = vec![seq];
+        match encode(&record) {
+            Ok(body) => self.write_soon(body),
+            Err(_) => self.lost(),
+        }
+    }
+
     /// What an answer without a record is worth: nothing, unless the operator wants it otherwise.
     fn unless_dangerous<T>(&self, answer: T, unrecorded: Unrecorded) -> Result<Recorded<T>, Unrecorded> {
         match self.on_failure() {

@@ -1,29 +1,39 @@
 //! Takes a canonical request with its `Authorization` header and gives an [`Authenticated`] request: who asks, through
-//! which client, with which scopes and context (RFC 6750, RFC 9068).
+//! which client, with which scopes and context (RFC 6750, RFC 9068, RFC 9449).
 //!
 //! Promises: the credential comes from exactly one `Authorization` header; signature, type, issuer, audience and lifetime
-//! were checked; the grant is not revoked, and when the store was not heard for too long nobody is let in. A verified token
-//! is remembered by its SHA-256 until it expires; lifetime and revocation are looked at on every request. Does not decide
-//! what the principal may do.
+//! were checked; the grant is not revoked and the client not disabled, and when the store was not heard for too long nobody
+//! is let in. A verified token is remembered by its SHA-256 until it expires; lifetime, client and revocation are looked at
+//! on every request. A token that is bound to a key comes with the scheme `DPoP` and a proof by that key, for this request,
+//! never seen before; a token that is not bound comes with the scheme `Bearer`. Does not decide what the principal may do.
+
+mod proofs;
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use url::Url;
 
+use self::proofs::{Proofs, Seen};
 use crate::admit::FailedCredentials;
+use crate::canonicalise::FhirRequest;
+use crate::clients::Clients;
 use crate::clock::Clock;
-use crate::error::{Refusal, TokenProblem};
+use crate::error::{Refusal, Scheme, SenderProblem, TokenProblem};
 use crate::fhir::reference::LogicalId;
-use crate::fhir::request::FhirRequest;
 use crate::fhir::resource_type::ResourceType;
 use crate::grant::records::User;
 use crate::grant::revocations::Revocations;
-use crate::jose::{AccessTokenClaims, Keys};
-use crate::oauth::clients::Clients;
+use crate::jose::dpop::{Expected, Nonces, Proof, ProofProblem, Thumbprint};
+use crate::jose::{AccessTokenClaims, AccessTokenProblem};
+use crate::keys::Keys;
+use crate::listen::Inbound;
 use crate::secret::Digest;
 use crate::smart::scope::Scopes;
+use crate::store::Store;
 
 /// Longest `Authorization` header that is looked at, bytes.
 const LONGEST_HEADER: usize = 8 * 1024;
@@ -88,13 +98,26 @@ pub enum Context {
 pub struct Authenticated<R> {
     pub(crate) request: R,
     pub(crate) principal: Arc<Principal>,
-    _proof: Arc<Verified>,
+    /// The nonce for the next proof, where it must have one.
+    pub(crate) next_nonce: Option<HeaderValue>,
+    proof: Arc<Verified>,
+}
+
+impl<R> Authenticated<R> {
+    /// A request that came as a part of this one: whoever sent the whole sent the part.
+    pub(crate) fn part(&self, request: R) -> Self {
+        Self { request, principal: Arc::clone(&self.principal), next_nonce: None, proof: Arc::clone(&self.proof) }
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Known {
     principal: Arc<Principal>,
     proof: Arc<Verified>,
+    /// The key that it is bound to.
+    key: Option<Thumbprint>,
+    /// The generation of keys that it was verified with: a key that was withdrawn vouches for nothing.
+    keys: u64,
 }
 
 /// Whose tokens are good, and for whom.
@@ -108,15 +131,45 @@ pub struct Here {
     pub clients: Arc<Clients>,
     /// The built-in users, likewise.
     pub users: HashSet<String>,
+    /// Whether every proof must have a nonce, whatever is said for its client.
+    pub dpop_nonces: bool,
+    /// Scheme, host and port that proofs name.
+    pub origin: Url,
+    /// The store, when other processes that serve this base share it: what one has seen of proofs, all must know.
+    pub shared: Option<Arc<dyn Store>>,
+    /// The other issuers whose users may come: OpenID providers, and those that an EHR vouches for.
+    pub issuers: HashSet<String>,
 }
 
 impl Here {
-    /// Whether the client, and a user of our own, are still registered.
-    fn knows(&self, claims: &AccessTokenClaims) -> bool {
-        // A client that acts for itself is its own subject (RFC 9068 section 2.2), and other issuers' users are theirs.
-        let no_user_of_ours = claims.user_iss.is_some() || claims.sub == claims.client_id;
-        self.clients.find(&claims.client_id).is_some() && (no_user_of_ours || self.users.contains(&claims.sub))
+    fn asks_nonce(&self, client_id: &str) -> bool {
+        self.dpop_nonces || self.clients.find(client_id).is_some_and(|client| client.config.dpop_nonces)
     }
+
+    /// Whether the client, and the user or whoever vouches for the user, are still registered.
+    fn knows(&self, claims: &AccessTokenClaims) -> bool {
+        // A client that acts for itself is its own subject (RFC 9068 section 2.2).
+        let user = match &claims.user_iss {
+            Some(issuer) => self.issuers.contains(issuer),
+            None => claims.sub == claims.client_id || self.users.contains(&claims.sub),
+        };
+        self.clients.find(&claims.client_id).is_some() && user
+    }
+}
+
+/// The credentials that came with a request, unchecked.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// `Err`: there are several.
+    authorization: Result<Option<HeaderValue>, TokenProblem>,
+    address: IpAddr,
+}
+
+/// A token and how it is presented.
+#[derive(Clone, Copy)]
+struct Token<'a> {
+    scheme: Scheme,
+    text: &'a str,
 }
 
 /// Checks access tokens.
@@ -129,6 +182,7 @@ pub struct Authenticator {
     here: Here,
     known: moka::sync::Cache<Digest, Known>,
     compiled: moka::sync::Cache<String, Arc<Scopes>>,
+    proofs: Proofs,
 }
 
 impl Authenticator {
@@ -142,6 +196,7 @@ impl Authenticator {
         here: Here,
     ) -> Self {
         Self {
+            proofs: Proofs::new(here.shared.clone(), clock.unix_seconds()),
             keys,
             revocations,
             failures,
@@ -155,25 +210,114 @@ impl Authenticator {
     /// Checks the credentials of `request`.
     ///
     /// # Errors
-    /// [`Refusal::Unauthenticated`] with what was wrong, [`Refusal::Throttled`] when the address spent its budget of failed
-    /// credentials, [`Refusal::Unavailable`] when revocations are not known.
-    pub fn authenticate(&self, request: FhirRequest) -> Result<Authenticated<FhirRequest>, Refusal> {
-        let address = request.inbound.peer.ip();
-        let known = self.known(&request, address)?;
+    /// [`Refusal::Unauthenticated`] or [`Refusal::UnprovenSender`] with what was wrong, [`Refusal::Throttled`] when the
+    /// address spent its budget of failed credentials, [`Refusal::Unavailable`] when revocations are not known.
+    pub async fn authenticate(&self, request: FhirRequest) -> Result<Authenticated<FhirRequest>, Refusal> {
+        let presented = Presented::with(&request.inbound);
+        let token = presented.token().map_err(Refusal::Unauthenticated)?;
+        let known = self.check(token, presented.address)?;
+        let mut next_nonce = None;
+        match (token.scheme, known.key) {
+            (Scheme::Bearer, None) => {}
+            (Scheme::Dpop, Some(key)) => {
+                let asks_nonce = self.here.asks_nonce(&known.principal.client_id);
+                self.prove(&request.inbound, token, key, asks_nonce).await?;
+                next_nonce = if asks_nonce { self.nonce() } else { None };
+            }
+            (Scheme::Bearer, Some(_)) | (Scheme::Dpop, None) => {
+                return Err(Refusal::UnprovenSender(SenderProblem::Binding));
+            }
+        }
+        Ok(Authenticated { request, principal: known.principal, next_nonce, proof: known.proof })
+    }
+
+    /// A nonce for the next proof (RFC 9449 section 9).
+    #[must_use]
+    pub fn nonce(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&self.keys.nonce()?).ok()
+    }
+
+    /// Whose token came with a request that is refused for another reason, for its record alone. Nobody's, when it is bound
+    /// to a key: a request that is not read proves none.
+    #[must_use]
+    pub fn recognise(&self, presented: &Presented) -> Option<Arc<Principal>> {
+        let token = presented.token().ok().filter(|token| token.scheme == Scheme::Bearer)?;
+        let known = self.check(token, presented.address).ok().filter(|known| known.key.is_none())?;
+        Some(known.principal)
+    }
+
+    /// Whose token this is, and whether it is bound to a key, which nothing proves here: for explanations alone.
+    ///
+    /// # Errors
+    /// As of [`Self::authenticate`], but for what has to do with proofs.
+    pub fn examine(&self, token: &str) -> Result<(Arc<Principal>, bool), Refusal> {
+        let known = self.live(token, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+        Ok((known.principal, known.key.is_some()))
+    }
+
+    /// Looks at the token alone; a refusal is told in the terms of the scheme that was used.
+    fn check(&self, token: Token<'_>, address: IpAddr) -> Result<Known, Refusal> {
+        self.live(token.text, address).map_err(|refusal| match (token.scheme, refusal) {
+            (Scheme::Dpop, Refusal::Unauthenticated(problem)) => Refusal::UnprovenSender(SenderProblem::Token(problem)),
+            (_, refusal) => refusal,
+        })
+    }
+
+    fn live(&self, token: &str, address: IpAddr) -> Result<Known, Refusal> {
+        let known = self.known(token, address)?;
         if !self.revocations.heard_recently() {
             return Err(Refusal::Unavailable("revocations_unknown"));
         }
-        if self.revocations.is_revoked(&known.principal.grant_id) {
+        // A token that was verified earlier too: the client may have been disabled since.
+        let has_client = self.here.clients.is_registered(&known.principal.client_id);
+        if !has_client || self.revocations.is_revoked(&known.principal.grant_id) {
             return Err(Refusal::Unauthenticated(TokenProblem::Revoked));
         }
-        Ok(Authenticated { request, principal: known.principal, _proof: known.proof })
+        Ok(known)
     }
 
-    fn known(&self, request: &FhirRequest, address: IpAddr) -> Result<Known, Refusal> {
-        let token = bearer(request).map_err(Refusal::Unauthenticated)?;
+    /// Checks the proof that comes with a token bound to `key`.
+    async fn prove(
+        &self,
+        inbound: &Inbound,
+        token: Token<'_>,
+        key: Thumbprint,
+        asks_nonce: bool,
+    ) -> Result<(), Refusal> {
+        let refused = |problem| Refusal::UnprovenSender(SenderProblem::Proof(problem));
+        let address = inbound.peer.ip();
+        self.failures.admit(address).map_err(|retry_after| Refusal::Throttled { retry_after })?;
+        let now = self.clock.unix_seconds();
+        let expected = Expected {
+            method: &inbound.method,
+            origin: &self.here.origin,
+            path: &inbound.path,
+            access_token: Some(&Digest::of(token.text)),
+            key: Some(key),
+            nonces: asks_nonce.then_some(&*self.keys as &dyn Nonces),
+            now,
+        };
+        let text = inbound.single_header("dpop").ok().flatten().ok_or(refused(ProofProblem::Invalid))?;
+        let proof = Proof::verify(text, &expected).map_err(|problem| {
+            // A clock that is wrong is no guess.
+            if problem == ProofProblem::Invalid {
+                self.failures.failed(address);
+            }
+            refused(problem)
+        })?;
+        match self.proofs.note(&proof, now).await {
+            Seen::First => Ok(()),
+            Seen::Before => Err(refused(ProofProblem::Replayed)),
+            Seen::Full => Err(Refusal::Unavailable("dpopproofs_full")),
+            Seen::Unknown => Err(Refusal::Unavailable("dpopproofs_unknown")),
+        }
+    }
+
+    fn known(&self, token: &str, address: IpAddr) -> Result<Known, Refusal> {
         let digest = Digest::of(token);
         let now = self.clock.unix_seconds();
-        if let Some(known) = self.known.get(&digest) {
+        let keys = self.keys.generation();
+        if let Some(known) = self.known.get(&digest).filter(|known| known.keys == keys) {
             if known.principal.expires > now {
                 return Ok(known);
             }
@@ -186,15 +330,19 @@ impl Authenticator {
             .verify_access_token(token, &self.here.issuer, &self.here.audience, &self.clock)
             .map_err(|problem| {
                 // An expired token is no guess: clients find out this way that it is time to refresh.
-                if problem != TokenProblem::Expired {
+                if problem != AccessTokenProblem::Expired {
                     self.failures.failed(address);
                 }
-                Refusal::Unauthenticated(problem)
+                Refusal::Unauthenticated(problem.into())
             })?;
         if !self.here.knows(&claims) {
             return Err(Refusal::Unauthenticated(TokenProblem::Revoked));
         }
-        let known = Known { principal: Arc::new(self.principal(claims)), proof: Arc::new(Verified(())) };
+        let key = match &claims.cnf {
+            None => None,
+            Some(cnf) => Some(Thumbprint::parse(&cnf.jkt).ok_or(Refusal::Unauthenticated(TokenProblem::Invalid))?),
+        };
+        let known = Known { principal: Arc::new(self.principal(claims)), proof: Arc::new(Verified(())), key, keys };
         self.known.insert(digest, known.clone());
         Ok(known)
     }
@@ -250,7 +398,6 @@ impl Authenticator {
             client_id: "urn:firebreak:patient-choice".to_owned(),
             iat: self.clock.unix_seconds(),
             exp: self.clock.unix_seconds(),
-            nbf: None,
             jti: String::new(),
             scope: scope.to_owned(),
             gid: String::new(),
@@ -258,41 +405,76 @@ impl Authenticator {
             encounter: None,
             fhir_user: user.fhir_user.clone(),
             roles: user.roles.clone(),
-            user_iss: None,
-            user_sub: None,
+            ..AccessTokenClaims::default()
         });
         // `user/` scopes ask who the user is in FHIR. On our own pages that is nobody's business: the login knows the person
         // and the roles, and a person without an entry in the FHIR server must be able to choose a patient.
         if user.fhir_user.is_none() {
             principal.fhir_user = LogicalId::parse("none").map(|nobody| (ResourceType::PRACTITIONER, nobody));
         }
-        Authenticated { request, principal: Arc::new(principal), _proof: Arc::new(Verified(())) }
+        Authenticated { request, principal: Arc::new(principal), next_nonce: None, proof: Arc::new(Verified(())) }
     }
 }
 
-/// The token of the one `Authorization` header (RFC 6750 section 2.1; the other two ways of section 2 are refused).
-fn bearer(request: &FhirRequest) -> Result<&str, TokenProblem> {
-    let header =
-        request.inbound.single_header(AUTHORIZATION.as_str()).map_err(|_| TokenProblem::Ambiguous)?.unwrap_or_default();
-    if header.is_empty() {
-        return Err(TokenProblem::Missing);
+impl<R> Authenticated<R> {
+    /// As if `principal` had sent the request. For `Authorizer::consider` alone, which gives no permit away.
+    pub(crate) fn supposed(request: R, principal: Arc<Principal>) -> Self {
+        Self { request, principal, next_nonce: None, proof: Arc::new(Verified(())) }
     }
-    if header.len() > LONGEST_HEADER {
-        return Err(TokenProblem::Invalid);
+}
+
+impl Presented {
+    /// What `inbound` presents. Costs no copy.
+    #[must_use]
+    pub fn with(inbound: &Inbound) -> Self {
+        let mut values = inbound.headers.get_all(AUTHORIZATION).iter();
+        let authorization = match (values.next(), values.next()) {
+            (only, None) => Ok(only.cloned()),
+            (_, Some(_)) => Err(TokenProblem::Ambiguous),
+        };
+        Self { authorization, address: inbound.peer.ip() }
     }
-    match header.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            let token = token.trim_matches(' ');
-            if token.is_empty() || token.contains([' ', ',']) { Err(TokenProblem::Invalid) } else { Ok(token) }
+
+    /// In whose terms a refusal is told: of the scheme that was used, whatever else is wrong.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.token().map_or(Scheme::Bearer, |token| token.scheme)
+    }
+
+    /// The token of the one `Authorization` header (RFC 6750 section 2.1, RFC 9449 section 7.1; the other two ways of RFC 6750
+    /// section 2 are refused).
+    fn token(&self) -> Result<Token<'_>, TokenProblem> {
+        let Some(header) = self.authorization.as_ref().map_err(|problem| *problem)? else {
+            return Err(TokenProblem::Missing);
+        };
+        let header = header.to_str().map_err(|_| TokenProblem::Ambiguous)?;
+        if header.is_empty() {
+            return Err(TokenProblem::Missing);
         }
-        _ => Err(TokenProblem::WrongScheme),
+        if header.len() > LONGEST_HEADER {
+            return Err(TokenProblem::Invalid);
+        }
+        let (scheme, token) = header.split_once(' ').ok_or(TokenProblem::WrongScheme)?;
+        let scheme = if scheme.eq_ignore_ascii_case("bearer") {
+            Scheme::Bearer
+        } else if scheme.eq_ignore_ascii_case("dpop") {
+            Scheme::Dpop
+        } else {
+            return Err(TokenProblem::WrongScheme);
+        };
+        let text = token.trim_matches(' ');
+        if text.is_empty() || text.contains([' ', ',']) {
+            Err(TokenProblem::Invalid)
+        } else {
+            Ok(Token { scheme, text })
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl<R> Authenticated<R> {
     /// For tests of the stages behind this one.
     pub(crate) fn for_test(request: R, principal: Principal) -> Self {
-        Self { request, principal: Arc::new(principal), _proof: Arc::new(Verified(())) }
+        Self { request, principal: Arc::new(principal), next_nonce: None, proof: Arc::new(Verified(())) }
     }
 }

@@ -1,41 +1,54 @@
 //! The decision itself: scopes, contexts, policies, parameters, narrowing, in this order.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use super::asked::{
+    Asked, asker, compartment_of, is_own_entry, launch_patient, scope_insufficient, user_patient, verb, within_reach_of,
+};
+use super::change::{Graph, Ready, Step};
+use super::denial::{Denial, DenialReason, deny, keep_nearest, type_not_served_for_one_patient};
+use super::inquiry::{Inquiry, Pending};
+use super::operation;
 use super::policy::{Action, Asker, Policies, PolicyError, Question, Verdict};
-use super::{Decision, Denial, DenialReason, Obligations, OpenPage, Permit, UpstreamRequest};
-use crate::authenticate::{Authenticated, Context, Principal};
+use super::reach::{Allowance, Confines, MOST_PARTS, Reach, Within};
+use super::search::{Beside, Several, compartment, part_within};
+use super::targets::names_few;
+use super::{Decision, Evidence, Obligations, OpenPage, Part, Permit, Prospect, UpstreamRequest};
+use crate::authenticate::{Authenticated, Principal};
+use crate::canonicalise::FhirRequest;
 use crate::error::Refusal;
-use crate::fhir::compartment::{PatientCompartment, extension_compartment, patient_compartment, unsafe_by_default};
-use crate::fhir::narrow::{Confinement, Narrowed, narrow};
-use crate::fhir::reference::{Bases, LogicalId as Id};
-use crate::fhir::request::{FhirRequest, Interaction};
+use crate::fhir::definitions::SearchParameter;
+use crate::fhir::interaction::Interaction;
+use crate::fhir::narrow::{Confinement, Narrowed, narrow_by};
+use crate::fhir::operation::Operation;
+use crate::fhir::reference::Bases;
 use crate::fhir::resource_type::ResourceType;
-use crate::fhir::search::Class;
+use crate::fhir::search::SearchQuery;
+use crate::fhir::way::{SearchBy, Way};
 use crate::smart::scope::{Letter, Level};
 
 /// Decides. Made from one load of the configuration and the policies; a reload makes another one.
 #[derive(Debug)]
 pub struct Authorizer {
     policies: Policies,
-    bases: Bases,
-    max_count: u32,
+    pub(super) bases: Bases,
+    pub(super) max_count: u32,
+    pub(super) max_entries: usize,
+    pub(super) search_by: SearchBy,
+    narrow_by: Vec<(ResourceType, &'static SearchParameter)>,
+    /// The operations that the site lists.
+    pub(super) operations: Vec<Operation>,
 }
 
-/// The request as far as scopes and policies are concerned.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    action: Action,
-    letter: Letter,
-    resource_type: ResourceType,
-    /// The logical id, for reads.
-    id: Option<&'a Id>,
-}
+/// Entries of a batch or transaction, unless it is said otherwise.
+const MAX_ENTRIES: usize = 100;
 
-/// A context that suffices.
-struct Granted<'a> {
-    compartment: Option<(&'a Id, &'static PatientCompartment)>,
-    policies: Vec<String>,
+/// What a request was found to reach.
+struct Grasp {
+    /// What matches must be within: under the request's own conditions perhaps less than the token has of the type.
+    reach: Reach,
+    beside: Beside,
 }
 
 impl Authorizer {
@@ -45,88 +58,237 @@ impl Authorizer {
     /// # Errors
     /// Every mistake in the policies.
     pub fn new(policies: Option<&Path>, bases: Bases, max_count: u32) -> Result<Self, Vec<PolicyError>> {
-        Ok(Self { policies: Policies::load(policies)?, bases, max_count })
+        Ok(Self {
+            policies: Policies::load(policies)?,
+            bases,
+            max_count,
+            max_entries: MAX_ENTRIES,
+            search_by: SearchBy::Primary,
+            narrow_by: Vec::new(),
+            operations: Vec::new(),
+        })
+    }
+
+    /// The same, with another bound on the entries of a batch or transaction.
+    #[must_use]
+    pub fn with_max_entries(self, max_entries: usize) -> Self {
+        Self { max_entries, ..self }
+    }
+
+    /// The same, which searches for one patient so, and on these types by these parameters in the place of the primary ones.
+    #[must_use]
+    pub fn with_search_by(self, search_by: SearchBy, narrow_by: &[(ResourceType, &'static SearchParameter)]) -> Self {
+        Self { search_by, narrow_by: narrow_by.to_vec(), ..self }
+    }
+
+    /// The same, which also serves the operations that the site lists.
+    #[must_use]
+    pub fn with_operations(self, operations: Vec<Operation>) -> Self {
+        Self { operations, ..self }
     }
 
     /// Decides about one request. `pages` opens a sealed continuation, after everything else was decided.
     #[must_use]
     pub fn decide(&self, who: Authenticated<FhirRequest>, pages: &impl OpenPage) -> Decision {
+        if who.request.interaction == Interaction::Batch {
+            return self.decide_bundle(&who, pages);
+        }
         let Authenticated { request, principal, .. } = who;
-        let judged =
-            Asked::of(&request.interaction).and_then(|asked| Ok((asked, self.grant(&asked, &request, &principal)?)));
-        let (asked, granted) = match judged {
-            Ok(judged) => judged,
-            Err(denial) => return Decision::Deny(denial),
+        if request.interaction.changes() {
+            return step(self.begin(request, principal, &Graph::default(), pages), 0);
+        }
+        if request.interaction.history_path().is_some() {
+            return self.decide_history(request, principal, pages);
+        }
+        if matches!(request.interaction, Interaction::Operation { .. }) {
+            return operated(self.operate(request, principal, pages));
+        }
+        if Several::of(&request.interaction).is_some() {
+            return self.decide_several(request, principal, pages);
+        }
+        if let Interaction::Read { resource_type: ResourceType::BINARY, id } = &request.interaction {
+            let id = id.clone();
+            return self.decide_binary(&id, request, principal, pages);
+        }
+        match self.judge(request, principal, pages) {
+            Ok(ready) if ready.aims() => Self::aim(ready),
+            judged => decided(judged),
+        }
+    }
+
+    /// Goes on with a decision that had to know what is there.
+    #[must_use]
+    pub fn resume(&self, inquiry: Inquiry, evidence: &[Evidence]) -> Decision {
+        let Inquiry { pending, round, .. } = inquiry;
+        match pending {
+            Pending::Change(change) => step(self.go_on(*change, evidence), round),
+            Pending::Transaction(transaction) => self.resume_transaction(*transaction, evidence, round),
+            Pending::Targets(aimed) => self.go_on_aiming(*aimed, evidence, round),
+            Pending::Attached(attached) => self.go_on_attached(*attached, evidence, round),
+            Pending::Visit(visit) => decided(self.visit(*visit, evidence)),
+            Pending::Operation(operation) => decided(self.operate_with(*operation, evidence)),
+        }
+    }
+
+    /// Decides about a read or a search on one type: all of it stands in token, request and policies.
+    pub(super) fn judge(
+        &self,
+        request: FhirRequest,
+        principal: Arc<Principal>,
+        pages: &impl OpenPage,
+    ) -> Result<Ready, Refusal> {
+        self.judge_by(self.search_by, request, principal, pages)
+    }
+
+    /// The same, searched so.
+    pub(super) fn judge_by(
+        &self,
+        search_by: SearchBy,
+        request: FhirRequest,
+        principal: Arc<Principal>,
+        pages: &impl OpenPage,
+    ) -> Result<Ready, Refusal> {
+        self.judge_as(search_by, request, principal, None, pages)
+    }
+
+    /// The same, where an operation is a search on a type.
+    pub(super) fn judge_as(
+        &self,
+        search_by: SearchBy,
+        mut request: FhirRequest,
+        principal: Arc<Principal>,
+        searching: Option<(ResourceType, &Operation)>,
+        pages: &impl OpenPage,
+    ) -> Result<Ready, Refusal> {
+        let asked = match searching {
+            None => Asked::of(&request.interaction).map_err(Refusal::Denied)?,
+            Some((of, operation)) => Asked::new(Action::SearchType, Letter::Search, of).by(operation),
         };
-        let upstream = match self.rebuild(&asked, &granted, &request, &principal, pages) {
-            Ok(upstream) => upstream,
-            Err(Refusal::Denied(denial)) => return Decision::Deny(denial),
-            Err(refusal) => return Decision::Refuse(refusal),
-        };
-        let resource_type = asked.resource_type;
+        let whole = self.reach(&asked, &principal).map_err(Refusal::Denied)?.searched_by(search_by);
+        let beside = self.beside(&asked, &request.search, whole.clone(), &principal);
+        let (reach, beside) = beside.map_err(Refusal::Denied)?;
+        let beside = beside
+            .in_compartment_of(&request.interaction)
+            .bound_to(&whole)
+            .carrying(request.search.carried_by_pages(&request.projection));
+        let grasp = Grasp { reach, beside };
+        // A total counts what a restricted grant does not reach as well: the wish is taken and not passed on.
+        request.search.total = request.search.total.filter(|_| grasp.reach.is_unrestricted());
+        let (upstream, Grasp { reach, beside }) = self.rebuild(&asked, grasp, &request, &principal, pages)?;
         let self_link = match asked.action {
-            Action::SearchType => request.search.self_link(resource_type, &request.projection),
-            Action::Read | Action::Vread => String::new(),
+            Action::SearchType => request.search.self_link(&request.interaction.search_path(), &request.projection),
+            _ => String::new(),
         };
-        let compartment = granted.compartment.map(|(patient, _)| patient.clone());
-        let policies = granted.policies;
         let FhirRequest { interaction, projection, head, if_none_match, .. } = request;
+        let beside = Box::new(beside);
         let obligations = Obligations {
             principal,
             interaction,
-            types: vec![resource_type],
-            compartment,
+            reach,
+            beside,
             projection,
             head,
             if_none_match,
             self_link,
-            policies,
+            changed: None,
+            each: Vec::new(),
         };
-        Decision::Permit(Permit { upstream, obligations, _decided: () })
+        Ok(Ready { upstream, obligations })
     }
 
-    /// The widest context that suffices, or why the one that came nearest does not.
-    fn grant<'a>(
+    /// What would be decided if `principal` asked: looked at, and thrown away. Nobody gets the permit.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn consider<T>(
         &self,
-        asked: &Asked<'_>,
-        request: &FhirRequest,
-        principal: &'a Principal,
-    ) -> Result<Granted<'a>, Denial> {
+        request: FhirRequest,
+        principal: Arc<Principal>,
+        pages: &impl OpenPage,
+        look: impl FnOnce(Prospect<'_>) -> T,
+    ) -> Result<T, Refusal> {
+        match self.decide(Authenticated::supposed(request, principal), pages) {
+            Decision::Permit(permit) => Ok(look(Prospect::Permit(&permit))),
+            Decision::Inquire(inquiry) => Ok(look(Prospect::Inquiry(&inquiry))),
+            Decision::Batch(_) => Ok(look(Prospect::Batch)),
+            Decision::Deny(denial) => Err(Refusal::Denied(denial)),
+            Decision::Refuse(refusal) => Err(refusal),
+        }
+    }
+
+    /// Everything that the token's scopes and the policies allow of this together, or why the context that came nearest
+    /// does not suffice.
+    pub(super) fn reach(&self, asked: &Asked<'_>, principal: &Principal) -> Result<Reach, Denial> {
+        let mut allowances = self.allowances(asked, principal)?;
+        if let Some(denial) = self.needs_contexts(asked, principal) {
+            return Err(denial);
+        }
+        if let Some(all) = allowances.iter().position(Allowance::is_unrestricted) {
+            allowances = vec![allowances.swap_remove(all)];
+        }
+        let mut narrow_by = self.narrow_by.iter();
+        let instead = narrow_by.find(|(of, _)| *of == asked.resource_type).map(|(_, parameter)| *parameter);
+        let reach = Reach::new(asked.resource_type, allowances)
+            .map(|reach| reach.searched_by(self.search_by).narrowed_by(instead));
+        reach.ok_or_else(|| scope_insufficient(asked, principal))
+    }
+
+    /// What is allowed within one patient's compartment, whatever else is.
+    pub(super) fn confined(&self, asked: &Asked<'_>, principal: &Principal) -> Option<Reach> {
+        let mut allowances = self.allowances(asked, principal).ok()?;
+        allowances.retain(|allowance| allowance.within.patient().is_some());
+        Reach::new(asked.resource_type, allowances)
+    }
+
+    fn allowances(&self, asked: &Asked<'_>, principal: &Principal) -> Result<Vec<Allowance>, Denial> {
         // A user who is bound to a patient reaches no further than the launch does, and the launch patient goes first.
         let levels = match user_patient(principal) {
             Ok(None) => [Level::System, Level::User, Level::Patient],
             Ok(Some(_)) | Err(_) => [Level::System, Level::Patient, Level::User],
         };
         let mut nearest: Option<Denial> = None;
+        let mut allowances: Vec<Allowance> = Vec::new();
         // One resource by its id, and that wholly: no other context reaches further for it.
         if is_own_entry(asked, principal) {
-            match self.grant_own_entry(asked, principal) {
-                Ok(granted) => return Ok(granted),
+            match self.allow_own_entry(asked, principal) {
+                Ok(allowance) => allowances.push(allowance),
                 Err(denial) => keep_nearest(&mut nearest, denial),
             }
         }
         for level in levels {
-            if !principal.scopes.covers(level, asked.resource_type, asked.letter) {
-                continue;
-            }
-            match self.grant_at(level, asked, principal) {
-                Ok(granted) => return parameters_served(request).map(|()| granted),
+            match self.allow_at(level, asked, principal) {
+                Ok(found) => {
+                    for allowance in found {
+                        if !allowances.contains(&allowance) {
+                            allowances.push(allowance);
+                        }
+                    }
+                }
                 Err(denial) => keep_nearest(&mut nearest, denial),
             }
         }
-        Err(nearest.unwrap_or_else(|| scope_insufficient(asked, principal)))
+        if allowances.is_empty() {
+            return Err(nearest.unwrap_or_else(|| scope_insufficient(asked, principal)));
+        }
+        Ok(allowances)
     }
 
-    /// Whether this level suffices: its context is there, the type is served in it, and the policies permit it.
-    fn grant_at<'a>(&self, level: Level, asked: &Asked<'_>, principal: &'a Principal) -> Result<Granted<'a>, Denial> {
+    /// What this level allows: nothing without a scope; else its context must be there, the type served in it, and the
+    /// policies must permit it.
+    fn allow_at(&self, level: Level, asked: &Asked<'_>, principal: &Principal) -> Result<Vec<Allowance>, Denial> {
+        let wholly = principal.scopes.covers(level, asked.resource_type, asked.letter);
+        let conditions = principal.scopes.conditions(level, asked.resource_type, asked.letter);
+        if !wholly && conditions.is_empty() {
+            return Ok(Vec::new());
+        }
         let patient = match level {
             Level::Patient => Some(launch_patient(principal)?),
             Level::User => user_patient(principal)?,
             Level::System => None,
         };
-        let compartment = match patient {
-            Some(patient) => Some((patient, served_compartment(asked.resource_type)?)),
-            None => None,
+        let within = match patient {
+            Some(patient) => within_reach_of(patient, asked)?,
+            None => Within::Everything,
         };
         let question = Question {
             asker: asker(level, principal),
@@ -134,15 +296,22 @@ impl Authorizer {
             action: asked.action,
             resource_type: asked.resource_type,
             level,
-            compartment: compartment.is_some(),
-            fhir_user: is_own_entry(asked, principal),
+            compartment: matches!(within, Within::Compartment(_)),
+            referenced: within == Within::ReferenceType,
+            fhir_user: false,
+            operation: asked.operation.map(|operation| &*operation.name),
         };
-        Ok(Granted { compartment, policies: self.permitted(&question)? })
+        let policies = self.permitted(&question)?;
+        let allow = |conditions| Allowance { within: within.clone(), conditions, policies: Arc::clone(&policies) };
+        if wholly {
+            return Ok(vec![allow(Arc::default())]);
+        }
+        Ok(conditions.iter().map(|conditions| allow(Arc::clone(conditions))).collect())
     }
 
     /// The scope `fhirUser`: by id, exactly the resource that the user is (SMART App Launch 2.2, "Scopes for requesting identity
     /// data").
-    fn grant_own_entry<'a>(&self, asked: &Asked<'_>, principal: &'a Principal) -> Result<Granted<'a>, Denial> {
+    fn allow_own_entry(&self, asked: &Asked<'_>, principal: &Principal) -> Result<Allowance, Denial> {
         let question = Question {
             asker: Asker::User(&principal.roles),
             client_id: &principal.client_id,
@@ -150,14 +319,17 @@ impl Authorizer {
             resource_type: asked.resource_type,
             level: Level::User,
             compartment: false,
+            referenced: false,
             fhir_user: true,
+            operation: asked.operation.map(|operation| &*operation.name),
         };
-        Ok(Granted { compartment: None, policies: self.permitted(&question)? })
+        let within = asked.id.cloned().map_or(Within::Everything, Within::Own);
+        Ok(Allowance { within, conditions: Arc::default(), policies: self.permitted(&question)? })
     }
 
-    fn permitted(&self, question: &Question<'_>) -> Result<Vec<String>, Denial> {
+    fn permitted(&self, question: &Question<'_>) -> Result<Arc<[String]>, Denial> {
         match &*self.policies.judge(question) {
-            Verdict::Permit(policies) => Ok(policies.clone()),
+            Verdict::Permit(policies) => Ok(Arc::clone(policies)),
             Verdict::Deny => {
                 let resource_type = question.resource_type;
                 let diagnostics =
@@ -171,187 +343,171 @@ impl Authorizer {
         }
     }
 
+    /// The upstream request, and the part of the reach that it looks for.
     fn rebuild(
         &self,
         asked: &Asked<'_>,
-        granted: &Granted<'_>,
+        grasp: Grasp,
         request: &FhirRequest,
         principal: &Principal,
         pages: &impl OpenPage,
-    ) -> Result<UpstreamRequest, Refusal> {
+    ) -> Result<(UpstreamRequest, Grasp), Refusal> {
         let resource_type = asked.resource_type;
         match &request.interaction {
-            Interaction::Read { id, .. } => Ok(UpstreamRequest::Read { resource_type, id: id.clone() }),
+            Interaction::Read { id, .. } => Ok((UpstreamRequest::Read { resource_type, id: id.clone() }, grasp)),
             Interaction::Vread { id, version, .. } => {
-                Ok(UpstreamRequest::Vread { resource_type, id: id.clone(), version: version.clone() })
+                Ok((UpstreamRequest::Vread { resource_type, id: id.clone(), version: version.clone() }, grasp))
             }
-            _ => match &request.page {
-                Some(token) => {
-                    match pages.open_page(token, principal, granted.compartment.map(|(patient, _)| patient))? {
-                        (of, path_and_query) if of == resource_type => {
-                            Ok(UpstreamRequest::Page { resource_type, path_and_query })
-                        }
-                        _ => Err(Refusal::bad_request("expected `_page` on the resource type that it was given for")),
-                    }
+            // Some operations are searches by another name.
+            Interaction::SearchType { .. } | Interaction::SearchCompartment { .. } | Interaction::Operation { .. } => {
+                let within = compartment(&request.interaction);
+                let reach = match within {
+                    None => grasp.reach,
+                    Some(compartment) => part_within(compartment, grasp.reach).ok_or(Refusal::NotFound)?,
+                };
+                let grasp = Grasp { reach, ..grasp };
+                match (&request.page, within) {
+                    (Some(token), _) => self.page(asked, grasp, token, principal, pages),
+                    (None, Some(compartment)) => Ok((self.within(compartment, &grasp.reach, &request.search)?, grasp)),
+                    (None, None) => Ok((self.narrowed(&grasp.reach, &request.search).map_err(Refusal::Denied)?, grasp)),
                 }
-                None => self.narrowed(resource_type, granted, request),
-            },
+            }
+            // Whatever else there is has a decision of its own.
+            _ => Err(Refusal::Denied(deny(DenialReason::InteractionNotServed, "expected a read or a search here"))),
         }
     }
 
-    fn narrowed(
+    /// The continuation, when the search may still look where it does.
+    fn page(
+        &self,
+        asked: &Asked<'_>,
+        grasp: Grasp,
+        token: &str,
+        principal: &Principal,
+        pages: &impl OpenPage,
+    ) -> Result<(UpstreamRequest, Grasp), Refusal> {
+        let (of, text) = pages.open_page(token, principal, grasp.beside.bounds())?;
+        let read = Beside::read_page(&text).filter(|_| of == asked.resource_type);
+        let (looks, text) =
+            read.ok_or_else(|| Refusal::bad_request("expected `_page` on the path that it was given for"))?;
+        let Grasp { mut reach, mut beside } = grasp;
+        if let Some(looks) = looks {
+            reach = self.look_again(asked, &looks, reach, principal).map_err(Refusal::Denied)?;
+            beside = beside.looking(looks);
+        }
+        Ok((continued(asked.resource_type, text), Grasp { reach, beside }))
+    }
+
+    /// The search, or one for each part of the reach that one search cannot be confined to.
+    pub(super) fn narrowed(&self, reach: &Reach, search: &SearchQuery) -> Result<UpstreamRequest, Denial> {
+        let confines = if search.sort.is_empty() { reach.confines() } else { reach.confines_sorted() };
+        let confines: Vec<_> = confines.into_iter().enumerate().collect();
+        self.searches(reach.resource_type(), &confines, search)
+    }
+
+    /// The searches that are confined so, each with its place among the parts of the reach.
+    pub(super) fn searches(
         &self,
         resource_type: ResourceType,
-        granted: &Granted<'_>,
-        request: &FhirRequest,
-    ) -> Result<UpstreamRequest, Refusal> {
-        let confinement =
-            granted.compartment.map(|(patient, compartment)| Confinement { patient: patient.as_id(), compartment });
-        match narrow(&request.search, confinement, &self.bases, self.max_count) {
-            Some(Narrowed::Search(parameters)) => Ok(UpstreamRequest::Search { resource_type, parameters }),
-            Some(Narrowed::Nothing) => Ok(UpstreamRequest::Nothing { resource_type }),
-            None => Err(Refusal::Denied(type_not_served_for_one_patient(resource_type))),
+        confines: &[(usize, Confines)],
+        search: &SearchQuery,
+    ) -> Result<UpstreamRequest, Denial> {
+        if confines.len() > MOST_PARTS || confines.len() > 1 && !search.sort.is_empty() {
+            let diagnostics = format!(
+                "the scopes of this token have {resource_type} in parts that are searched one by one: expected at most {MOST_PARTS} of them, and no `_sort`"
+            );
+            return Err(deny(DenialReason::ParameterNotServed, diagnostics));
         }
-    }
-}
-
-impl<'a> Asked<'a> {
-    fn of(interaction: &'a Interaction) -> Result<Self, Denial> {
-        let (action, letter, resource_type, id) = match interaction {
-            Interaction::Read { resource_type, id } => (Action::Read, Letter::Read, *resource_type, Some(id)),
-            Interaction::Vread { resource_type, id, .. } => (Action::Vread, Letter::Read, *resource_type, Some(id)),
-            Interaction::SearchType { resource_type } => (Action::SearchType, Letter::Search, *resource_type, None),
-            Interaction::HistoryInstance { .. }
-            | Interaction::HistoryType { .. }
-            | Interaction::HistorySystem
-            | Interaction::SearchSystem
-            | Interaction::SearchCompartment { .. }
-            | Interaction::Create { .. }
-            | Interaction::Update { .. }
-            | Interaction::Patch { .. }
-            | Interaction::Delete { .. }
-            | Interaction::ConditionalUpdate { .. }
-            | Interaction::ConditionalPatch { .. }
-            | Interaction::ConditionalDelete { .. }
-            | Interaction::Batch
-            | Interaction::Operation { .. }
-            | Interaction::Capabilities => {
-                let diagnostics = "served are read, vread and search on one type; this interaction is not";
-                return Err(deny(DenialReason::InteractionNotServed, diagnostics));
+        let mut parts = Vec::with_capacity(confines.len());
+        for (place, confines) in confines {
+            let unserved = || type_not_served_for_one_patient(resource_type);
+            let few = resource_type == ResourceType::PROVENANCE && names_few(search);
+            let confinement = match (&confines.patient, confines.way) {
+                (None, _) => None,
+                // Whether it is the patient's is found out from the targets that it names, or has.
+                _ if few => None,
+                (Some(_), None) => return Err(unserved()),
+                (Some(patient), Some(way)) => {
+                    let compartment = compartment_of(resource_type).ok_or_else(unserved)?;
+                    Some((Confinement { patient: patient.as_id(), compartment }, way))
+                }
+            };
+            match narrow_by(search, confinement, &confines.conditions, &self.bases, self.max_count) {
+                Narrowed::Search(parameters) => {
+                    let request = match &confines.patient {
+                        Some(patient) if confines.way == Some(Way::Compartment) && !few => {
+                            UpstreamRequest::SearchCompartment {
+                                compartment: ResourceType::PATIENT,
+                                id: patient.clone(),
+                                resource_type,
+                                parameters,
+                            }
+                        }
+                        _ => UpstreamRequest::Search { resource_type, parameters },
+                    };
+                    parts.push(Part { place: *place, request });
+                }
+                Narrowed::Nothing => {}
             }
-        };
-        // Whatever scopes and policies say of the resources inside, nobody asked them.
-        if holds_resources(resource_type) {
-            let diagnostics = format!("{resource_type} is not served: it holds other resources");
-            return Err(deny(DenialReason::TypeNotServed, diagnostics));
         }
-        Ok(Self { action, letter, resource_type, id })
+        Ok(match (parts.pop(), parts.is_empty()) {
+            (None, _) => UpstreamRequest::Nothing { resource_type },
+            (Some(only), true) if confines.len() == 1 => only.request,
+            (Some(last), _) => {
+                parts.push(last);
+                UpstreamRequest::Each { resource_type, parts }
+            }
+        })
+    }
+
+    pub(super) fn bases(&self) -> &Bases {
+        &self.bases
+    }
+
+    pub(super) fn max_count(&self) -> u32 {
+        self.max_count
     }
 }
 
-/// Whether whole resources stand in resources of this type, other than contained ones (R4 bundle.html, parameters.html).
-fn holds_resources(resource_type: ResourceType) -> bool {
-    matches!(resource_type, ResourceType::BUNDLE | ResourceType::PARAMETERS)
-}
-
-/// The patient in context.
-fn launch_patient(principal: &Principal) -> Result<&Id, Denial> {
-    match &principal.patient {
-        Context::Patient(id) => Ok(id),
-        Context::Absent | Context::Unusable => Err(deny(
-            DenialReason::ContextMissing,
-            "scopes of the level `patient/` need exactly one patient in the token",
-        )),
-    }
-}
-
-/// The patient that `user/` scopes are bound to, when the user is a patient or somebody related to one.
-fn user_patient(principal: &Principal) -> Result<Option<&Id>, Denial> {
-    match &principal.fhir_user {
-        Some((ResourceType::PRACTITIONER | ResourceType::PRACTITIONER_ROLE, _)) => Ok(None),
-        Some((ResourceType::PATIENT, id)) => Ok(Some(id)),
-        Some((ResourceType::RELATED_PERSON, _)) => launch_patient(principal).map(Some),
-        Some(_) | None => {
-            let diagnostics = "scopes of the level `user/` need a `fhirUser` in the token that is a Practitioner, \
-                               PractitionerRole, Patient or RelatedPerson of this server";
-            Err(deny(DenialReason::ContextMissing, diagnostics))
-        }
-    }
-}
-
-/// How the type is confined to one patient, when it may be served to a grant for one patient at all.
-fn served_compartment(resource_type: ResourceType) -> Result<&'static PatientCompartment, Denial> {
-    let compartment = patient_compartment(resource_type).or_else(|| extension_compartment(resource_type));
-    compartment
-        .filter(|_| !unsafe_by_default(resource_type))
-        .ok_or_else(|| type_not_served_for_one_patient(resource_type))
-}
-
-/// Who asks: under `system/` the client, with its own roles and never with those of somebody who logged in.
-fn asker(level: Level, principal: &Principal) -> Asker<'_> {
-    match level {
-        Level::Patient | Level::User => Asker::User(&principal.roles),
-        // RFC 9068 section 2.2: where no user is involved, the subject is the client.
-        Level::System if principal.subject == principal.client_id => Asker::Client(&principal.roles),
-        Level::System => Asker::Client(&[]),
-    }
-}
-
-fn is_own_entry(asked: &Asked<'_>, principal: &Principal) -> bool {
-    let own = principal.fhir_user.as_ref().is_some_and(|(of, id)| *of == asked.resource_type && Some(id) == asked.id);
-    own && asked.action == Action::Read && principal.scopes.fhir_user()
-}
-
-fn parameters_served(request: &FhirRequest) -> Result<(), Denial> {
-    let Some(class) = request.search.beyond.first() else { return Ok(()) };
-    let diagnostics = format!(
-        "not served: {}; served are {}, `_count`, `_sort` by them, `_elements` and `_summary`",
-        class.members(),
-        Class::Own.members()
-    );
-    Err(deny(DenialReason::ParameterNotServed, diagnostics))
-}
-
-fn scope_insufficient(asked: &Asked<'_>, principal: &Principal) -> Denial {
-    let level = match (&principal.patient, &principal.fhir_user) {
-        (Context::Patient(_), _) => Level::Patient,
-        (_, Some(_)) => Level::User,
-        (_, None) => Level::System,
+/// What a change comes to.
+fn step(step: Result<Step, Refusal>, round: u8) -> Decision {
+    let ready = match step {
+        Ok(Step::Ready(ready)) => Ok(*ready),
+        Ok(Step::Ask(reads, change)) => match Inquiry::new(reads, Pending::Change(change), round) {
+            Ok(inquiry) => return Decision::Inquire(inquiry),
+            Err(refusal) => Err(refusal),
+        },
+        Err(refusal) => Err(refusal),
     };
-    let missing = format!("{}/{}.{}", level.as_str(), asked.resource_type, asked.letter.as_char());
-    Denial {
-        reason: DenialReason::ScopeInsufficient,
-        diagnostics: format!("expected a scope that covers it, such as `{missing}`"),
-        missing_scope: Some(missing),
-    }
+    decided(ready)
 }
 
-fn type_not_served_for_one_patient(resource_type: ResourceType) -> Denial {
-    deny(DenialReason::TypeNotServed, format!("{resource_type} is not served to a grant for one patient"))
-}
-
-fn deny(reason: DenialReason, diagnostics: impl Into<String>) -> Denial {
-    Denial { reason, diagnostics: diagnostics.into(), missing_scope: None }
-}
-
-fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Read | Action::Vread => "read",
-        Action::SearchType => "search",
-    }
-}
-
-/// The reason of the context that came nearest to a permit is the one to tell.
-fn keep_nearest(nearest: &mut Option<Denial>, denial: Denial) {
-    let depth = |denial: &Denial| match denial.reason {
-        DenialReason::ScopeInsufficient | DenialReason::InteractionNotServed => 0,
-        DenialReason::ContextMissing => 1,
-        DenialReason::TypeNotServed => 2,
-        DenialReason::PolicyDenied | DenialReason::PolicyError => 3,
-        DenialReason::ParameterNotServed => 4,
+/// What an operation comes to.
+fn operated(step: Result<operation::Step, Refusal>) -> Decision {
+    let ready = match step {
+        Ok(operation::Step::Ready(ready)) => Ok(*ready),
+        Ok(operation::Step::Ask(reads, pending)) => match Inquiry::new(reads, Pending::Operation(pending), 0) {
+            Ok(inquiry) => return Decision::Inquire(inquiry),
+            Err(refusal) => Err(refusal),
+        },
+        Err(refusal) => Err(refusal),
     };
-    if nearest.as_ref().is_none_or(|kept| depth(kept) < depth(&denial)) {
-        *nearest = Some(denial);
+    decided(ready)
+}
+
+pub(super) fn decided(ready: Result<Ready, Refusal>) -> Decision {
+    match ready {
+        Ok(Ready { upstream, obligations }) => Decision::Permit(Permit { upstream, obligations, _decided: () }),
+        Err(Refusal::Denied(denial)) => Decision::Deny(denial),
+        Err(refusal) => Decision::Refuse(refusal),
+    }
+}
+
+/// The continuation of one search, or of several.
+pub(super) fn continued(resource_type: ResourceType, sealed: &str) -> UpstreamRequest {
+    match Part::read_all(resource_type, sealed) {
+        Some(parts) => UpstreamRequest::Each { resource_type, parts },
+        None => UpstreamRequest::Page { resource_type, path_and_query: sealed.to_owned() },
     }
 }
 

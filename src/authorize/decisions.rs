@@ -8,27 +8,29 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Authorizer, Decision, UpstreamRequest};
+use super::{Allowance, Authorizer, Decision, Evidence, Permit, Reach, UpstreamRequest, Verb, Within, Write};
 use crate::authenticate::{Authenticated, Context, Principal};
+use crate::canonicalise::FhirRequest;
 use crate::clock::Clock;
-use crate::error::{Challenge, Refusal};
-use crate::fhir::reference::{Bases, LogicalId};
-use crate::fhir::request::FhirRequest;
+use crate::error::{Challenge, Refusal, Scheme};
+use crate::fhir::reference::{Bases, Id, LogicalId};
 use crate::fhir::resource_type::ResourceType;
 use crate::filter::Filter;
+use crate::filter::Releasable;
 use crate::filter::seal::{Continuation, Sealer};
 use crate::filter::urls::Rebase;
-use crate::forward::{Answered, Unfiltered};
+use crate::forward::{Answered, Unfiltered, Written};
 use crate::listen::Inbound;
 use crate::smart::scope::Scopes;
 
@@ -41,9 +43,9 @@ const NOW: i64 = 1_700_000_000;
 const CANARY: &str = "CANARY";
 
 /// How many numbered cases there are.
-const CASES: usize = 135;
+const CASES: usize = 136;
 /// At least so many parts are run; the number only grows.
-const RUN: usize = 232;
+const RUN: usize = 543;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,8 +70,21 @@ struct Part {
     headers: Vec<(String, String)>,
     /// An `application/x-www-form-urlencoded` body.
     form: Option<String>,
+    /// A body of FHIR JSON, or a JSON Patch for the method PATCH.
+    body: Option<Value>,
+    /// The same, byte for byte.
+    body_text: Option<String>,
+    /// So many arrays in each other as the body.
+    nested: Option<usize>,
+    /// The `ETag` of what is read before a change; nothing: the upstream sends none.
+    #[serde(default = "first_version")]
+    etag: String,
+    /// The upstream's answer to a change, instead of an honest one.
+    written: Option<Said>,
     /// `_page` with a continuation of ours, sealed for this token's claims (of the token named here), to this upstream path.
     page: Option<Page>,
+    /// `gw`, sealed in the same way, as found in this resource.
+    link: Option<Link>,
     /// The upstream's answer to a search: `Type/id` of `world.json`, with or without a search mode before it.
     #[serde(default)]
     entries: Vec<String>,
@@ -77,6 +92,8 @@ struct Part {
     answer: Option<Value>,
     /// The same, byte for byte.
     answer_text: Option<String>,
+    /// The upstream's answer to a history, instead of one that has `entries`.
+    history: Option<Value>,
     /// The upstream refuses the search, with this OperationOutcome.
     refusal: Option<Value>,
     expect: Expect,
@@ -85,6 +102,20 @@ struct Part {
     /// The integration test that shows it, for what only a socket can show.
     #[serde(default)]
     shown_by: Option<String>,
+}
+
+/// What the upstream says to a change.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    status: u16,
+    location: Option<String>,
+    #[serde(default)]
+    body: Value,
+}
+
+fn first_version() -> String {
+    "W/\"1\"".to_owned()
 }
 
 #[derive(Deserialize)]
@@ -99,14 +130,38 @@ struct Page {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Link {
+    token: String,
+    /// `Type/id`
+    parent: String,
+    /// How long ago it was sealed, in seconds.
+    #[serde(default)]
+    age: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Expect {
     status: u16,
     /// The reason's id.
     reason: Option<String>,
     /// The upstream request: `GET Observation/o1`, `POST Observation/_search subject=Patient/P1`, or `none`.
     upstream: Option<String>,
+    /// What is read before it is decided: `GET Observation/o1`.
+    reads: Option<Vec<String>>,
     /// `Type/id` of the entries that are released.
     entries: Option<Vec<String>>,
+    /// The statuses of the entries of a batch or transaction.
+    statuses: Option<Vec<String>>,
+    /// Texts that the body sent upstream has.
+    #[serde(default)]
+    sent_has: Vec<String>,
+    /// Texts that it has not.
+    #[serde(default)]
+    sent_lacks: Vec<String>,
+    /// Header fields of the answer.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     /// Texts that the released body has.
     #[serde(default)]
     has: Vec<String>,
@@ -152,9 +207,14 @@ struct Outcome {
     status: u16,
     reason: Option<&'static str>,
     upstream: Option<String>,
+    /// The body that was sent.
+    sent: String,
+    reads: Vec<String>,
+    headers: BTreeMap<String, String>,
     body: String,
 }
 
+// B3 63, 64, 66, 67, 68: the cases of tests/decisions
 #[test]
 #[expect(clippy::print_stdout, reason = "pending cases are listed and counted, never silently skipped")]
 fn the_public_cases_are_decided_as_they_must_be() {
@@ -271,6 +331,35 @@ impl Bench {
                 failures.push(format!("entries {released:?} instead of {expected:?}"));
             }
         }
+        if expect.reads.as_ref().is_some_and(|expected| *expected != outcome.reads) {
+            failures.push(format!("reads {:?} instead of {:?}", outcome.reads, expect.reads));
+        }
+        if let Some(expected) = &expect.statuses {
+            let statuses = entry_statuses(&outcome.body);
+            if statuses != *expected {
+                failures.push(format!("statuses {statuses:?} instead of {expected:?}"));
+            }
+        }
+        let sent = &outcome.sent;
+        failures.extend(
+            expect
+                .sent_has
+                .iter()
+                .filter(|text| !sent.contains(*text))
+                .map(|text| format!("sent lacks `{text}`: {sent}")),
+        );
+        failures.extend(
+            expect
+                .sent_lacks
+                .iter()
+                .filter(|text| sent.contains(*text))
+                .map(|text| format!("sent has `{text}`: {sent}")),
+        );
+        for (name, value) in &expect.headers {
+            if outcome.headers.get(name).map_or("", String::as_str) != value {
+                failures.push(format!("header `{name}` of {:?} instead of `{value}`", outcome.headers));
+            }
+        }
         let body = &outcome.body;
         failures.extend(
             expect.has.iter().filter(|text| !body.contains(*text)).map(|text| format!("lacks `{text}`: {body}")),
@@ -289,20 +378,68 @@ impl Bench {
             Err(refusal) => return Outcome::refused(refusal),
         };
         let principal = principal.unwrap_or_else(|| panic!("{}: a token is needed", part.description));
-        let permit = match self.authorizer.decide(Authenticated::for_test(request, principal), self.filter.sealer()) {
-            Decision::Permit(permit) => permit,
-            Decision::Deny(denial) => return Outcome::refused(Refusal::Denied(denial)),
-            Decision::Refuse(refusal) => return Outcome::refused(refusal),
-        };
-        let upstream = Some(print(&permit.upstream));
-        let (answer, current) = self.answer(part, &permit.upstream);
-        match self.filter.release(Unfiltered::for_test(permit, answer, current)) {
+        let mut told = Told::default();
+        match self.finish(part, Authenticated::for_test(request, principal), &mut told) {
             Ok(releasable) => {
                 let body = String::from_utf8(releasable.body().to_vec()).unwrap();
-                let status = releasable.into_response().status().as_u16();
-                Outcome { status, upstream, body, reason: None }
+                let response = releasable.into_response();
+                let header = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+                let headers =
+                    response.headers().iter().map(|(name, value)| (name.to_string(), header(value))).collect();
+                let Told { upstream, sent, reads } = told;
+                Outcome { status: response.status().as_u16(), upstream, sent, reads, headers, body, reason: None }
             }
-            Err(refusal) => Outcome { upstream, ..Outcome::refused(refusal) },
+            Err(refusal) => {
+                let Told { upstream, sent, reads } = told;
+                Outcome { upstream, sent, reads, ..Outcome::refused(refusal) }
+            }
+        }
+    }
+
+    /// The request path from the decision on, as `gateway` has it.
+    fn finish(&self, part: &Part, who: Authenticated<FhirRequest>, told: &mut Told) -> Result<Releasable, Refusal> {
+        let mut decision = self.authorizer.decide(who, self.filter.sealer());
+        let permit: Permit = loop {
+            decision = match decision {
+                Decision::Permit(permit) => break permit,
+                Decision::Inquire(inquiry) => {
+                    told.reads.extend(inquiry.reads().iter().map(print));
+                    let evidence: Vec<Evidence> =
+                        inquiry.reads().iter().map(|read| self.evidence(part, read)).collect();
+                    self.authorizer.resume(inquiry, &evidence)
+                }
+                Decision::Batch(batch) => {
+                    let entries = batch.into_entries().into_iter();
+                    let ended = entries.map(|entry| entry.and_then(|who| self.finish(part, who, told))).collect();
+                    return Ok(self.filter.batch(ended));
+                }
+                Decision::Deny(denial) => return Err(Refusal::Denied(denial)),
+                Decision::Refuse(refusal) => return Err(refusal),
+            };
+        };
+        let printed = print(&permit.upstream);
+        told.upstream = Some(told.upstream.take().map_or(printed.clone(), |before| format!("{before}; {printed}")));
+        told.sent.push_str(&sent(&permit.upstream));
+        let (answer, current) = self.answer(part, &permit.upstream);
+        self.filter.release(Unfiltered::for_test(permit, answer, current))
+    }
+
+    fn evidence(&self, part: &Part, read: &UpstreamRequest) -> Evidence {
+        let etag = (!part.etag.is_empty()).then(|| part.etag.clone());
+        match read {
+            UpstreamRequest::Search { resource_type, parameters } => {
+                let ids = parameters.iter().find(|(name, _)| name == "_id").map(|(_, ids)| ids.split(','));
+                let found: Vec<String> = match ids {
+                    Some(ids) => ids.map(|id| format!("{resource_type}/{id}")).collect(),
+                    None => part.entries.clone(),
+                };
+                let found: Vec<String> = found.into_iter().filter(|key| self.world.contains_key(key)).collect();
+                Evidence::of(self.bundle(&found), None)
+            }
+            other => match self.answer(part, other).0 {
+                Answered::Resource { body, .. } => Evidence::of(body, etag),
+                _ => Evidence::absent(),
+            },
         }
     }
 
@@ -315,16 +452,37 @@ impl Bench {
             let for_whom = self.principal(&page.token, &serde_json::Map::new());
             target.push_str("?_page=");
             let sealer = Sealer::new(&KEY, Clock::fixed(NOW - page.age)).unwrap();
-            let reach = match &for_whom.patient {
-                Context::Patient(id) => Some(id),
-                Context::Absent | Context::Unusable => None,
+            let within = match &for_whom.patient {
+                Context::Patient(id) => Within::Compartment(id.clone()),
+                Context::Absent | Context::Unusable => Within::Everything,
             };
-            target.push_str(&sealer.seal(&continuation, &for_whom, reach).unwrap());
+            let allowance = Allowance { within, conditions: Arc::default(), policies: Arc::default() };
+            let reach = Reach::for_test(resource_type, vec![allowance]);
+            target.push_str(&sealer.seal(&continuation, &for_whom, &reach).unwrap());
+        }
+        if let Some(link) = &part.link {
+            let for_whom = self.principal(&link.token, &serde_json::Map::new());
+            let (resource_type, id) = link.parent.split_once('/').unwrap();
+            let parent = (ResourceType::parse(resource_type).unwrap(), Id::parse(id).unwrap());
+            let binary = Id::parse(target.rsplit('/').next().unwrap()).unwrap();
+            let sealer = Sealer::new(&KEY, Clock::fixed(NOW - link.age)).unwrap();
+            let seal = sealer.seal_attachment(binary, parent, &for_whom).unwrap();
+            write!(target, "?gw={seal}").unwrap();
         }
         let mut inbound = Inbound::for_test(method, &target);
         for (name, value) in &part.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             inbound.headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let body = part.body.as_ref().map(Value::to_string).or_else(|| part.body_text.clone());
+        let body = body.or_else(|| part.nested.map(|depth| "[".repeat(depth)));
+        if let Some(body) = body {
+            inbound.body = Bytes::from(body);
+            if !inbound.headers.contains_key("content-type") {
+                let patch = method == "PATCH";
+                let media_type = if patch { "application/json-patch+json" } else { "application/fhir+json" };
+                inbound.headers.insert("content-type", HeaderValue::from_static(media_type));
+            }
         }
         if let Some(form) = &part.form {
             inbound.body = Bytes::from(form.clone());
@@ -353,15 +511,103 @@ impl Bench {
                 let version = found(&format!("{resource_type}/{id}/_history/{version}"));
                 (resource(version), found(&format!("{resource_type}/{id}")))
             }
+            UpstreamRequest::History { path, .. } => {
+                let stated = part.history.as_ref().map(Value::to_string).map(Bytes::from);
+                (resource(Some(stated.unwrap_or_else(|| self.versions(part, path)))), None)
+            }
             UpstreamRequest::Nothing { .. } => (Answered::Nothing, None),
-            UpstreamRequest::Search { .. } if part.refusal.is_some() => {
+            UpstreamRequest::PerType { searches } => {
+                let answers = searches.iter().map(|one| {
+                    let of_type = one.searched_type();
+                    let ours = |entry: &&String| {
+                        let name = entry.rsplit(' ').next().and_then(|key| key.split('/').next());
+                        name.and_then(ResourceType::parse) == of_type
+                    };
+                    let entries: Vec<String> = part.entries.iter().filter(ours).cloned().collect();
+                    let answer = match one {
+                        UpstreamRequest::Nothing { .. } => Answered::Nothing,
+                        _ => resource(Some(self.bundle(&entries))),
+                    };
+                    (of_type, answer)
+                });
+                (Answered::PerType(answers.collect()), None)
+            }
+            UpstreamRequest::Search { .. } | UpstreamRequest::Operation(_) if part.refusal.is_some() => {
                 let body = Bytes::from(part.refusal.as_ref().unwrap().to_string());
                 (Answered::Refused { body }, None)
             }
-            UpstreamRequest::Search { .. } | UpstreamRequest::Page { .. } => {
-                (resource(Some(self.bundle(&part.entries))), None)
+            UpstreamRequest::Search { .. }
+            | UpstreamRequest::SearchCompartment { .. }
+            | UpstreamRequest::Page { .. } => (resource(Some(self.bundle(&part.entries))), None),
+            UpstreamRequest::Each { parts, .. } => {
+                let answers = parts.iter().map(|one| (one.place, self.answer(part, &one.request).0)).collect();
+                (Answered::Each(answers), None)
+            }
+            UpstreamRequest::Write(write) => (written(part, write), None),
+            UpstreamRequest::Operation(_) => {
+                let given = part.answer.as_ref().map(|answer| Bytes::from(answer.to_string()));
+                let given = given.or_else(|| part.answer_text.clone().map(Bytes::from));
+                (resource(Some(given.unwrap_or_else(|| self.bundle(&part.entries)))), None)
+            }
+            UpstreamRequest::Transaction(transaction) => {
+                let entries: Vec<Value> = transaction
+                    .entries
+                    .iter()
+                    .map(|entry| match &entry.request {
+                        UpstreamRequest::Write(write) => match written(part, write) {
+                            Answered::Written(Written { status, location, etag, body, .. }) => {
+                                let mut entry = json!({"response": {"status": status.to_string(), "location": location, "etag": etag}});
+                                if !body.is_empty() {
+                                    let resource: Value = serde_json::from_slice(&body).unwrap();
+                                    entry.as_object_mut().unwrap().insert("resource".to_owned(), resource);
+                                }
+                                entry
+                            }
+                            other => panic!("{other:?}"),
+                        },
+                        read => match self.answer(part, read).0 {
+                            Answered::Resource { body, .. } => {
+                                let resource: Value = serde_json::from_slice(&body).unwrap();
+                                json!({"response": {"status": "200 OK"}, "resource": resource})
+                            }
+                            _ => json!({"response": {"status": "404 Not Found"}}),
+                        },
+                    })
+                    .collect();
+                let bundle = json!({"resourceType": "Bundle", "type": "transaction-response", "entry": entries});
+                let (etag, last_modified) = (None, None);
+                (Answered::Resource { body: Bytes::from(bundle.to_string()), etag, last_modified }, None)
             }
         }
+    }
+
+    /// A history of what the part lists as its entries, the last one first; `gone Type/id` is a deletion.
+    fn versions(&self, part: &Part, path: &str) -> Bytes {
+        let entries = part.entries.iter().map(|entry| {
+            if let Some(key) = entry.strip_prefix("gone ") {
+                return json!({
+                    "fullUrl": format!("{UPSTREAM}/{key}"),
+                    "request": { "method": "DELETE", "url": format!("{key}/_history/9") },
+                    "response": { "status": "204", "location": format!("{UPSTREAM}/{key}") }
+                });
+            }
+            let resource = self.world.get(entry).unwrap_or_else(|| panic!("`{entry}` is not in the world"));
+            json!({
+                "fullUrl": format!("{UPSTREAM}/{entry}"),
+                "resource": resource,
+                "request": { "method": "PUT", "url": entry },
+                "response": { "status": "200", "etag": "W/\"1\"" }
+            })
+        });
+        let entries: Vec<Value> = entries.collect();
+        let next = format!("{UPSTREAM}?_getpages=1&_bundletype=history");
+        let link = json!([
+            { "relation": "self", "url": format!("{UPSTREAM}/{path}") },
+            { "relation": "next", "url": next }
+        ]);
+        let bundle =
+            json!({ "resourceType": "Bundle", "type": "history", "total": 4711, "link": link, "entry": entries });
+        Bytes::from(bundle.to_string())
     }
 
     fn bundle(&self, entries: &[String]) -> Bytes {
@@ -385,10 +631,73 @@ impl Bench {
 impl Outcome {
     fn refused(refusal: Refusal) -> Self {
         let reason = Some(refusal.reason());
-        let (head, body) = refusal.into_response(&Challenge { realm: GATEWAY }).into_parts();
+        let (head, body) = refusal.into_response(&Challenge { realm: GATEWAY, scheme: Scheme::Bearer }).into_parts();
         let body = String::from_utf8(body.to_vec()).unwrap();
-        Self { status: head.status.as_u16(), reason, body, upstream: None }
+        Self { status: head.status.as_u16(), reason, body, ..Self::default() }
     }
+}
+
+/// What was asked of the upstream on the way.
+#[derive(Default)]
+struct Told {
+    upstream: Option<String>,
+    sent: String,
+    reads: Vec<String>,
+}
+
+/// What an honest server says to a change, or what the part has it say.
+fn written(part: &Part, write: &Write) -> Answered {
+    let Write { resource_type, body, representation, .. } = write;
+    let (status, location) = match (&write.verb, &write.id) {
+        (Verb::Create, _) => (201, Some(format!("{UPSTREAM}/{resource_type}/new/_history/1"))),
+        (Verb::Update, Some(id)) => (200, Some(format!("{UPSTREAM}/{resource_type}/{id}/_history/2"))),
+        _ => (204, None),
+    };
+    let version = if write.verb == Verb::Create { "1" } else { "2" };
+    let etag = location.as_ref().map(|_| format!("W/\"{version}\""));
+    if let Some(Said { status, location, body }) = &part.written {
+        let status = StatusCode::from_u16(*status).unwrap();
+        let body = Bytes::from(body.to_string());
+        if status.is_success() {
+            let location = location.clone();
+            return Answered::Written(Written { status, location, etag, last_modified: None, body });
+        }
+        return if status == 404 { Answered::Absent } else { Answered::Declined { status, body } };
+    }
+    let stored = body.as_ref().filter(|_| *representation).map(|body| {
+        let mut resource: Value = serde_json::from_slice(body).unwrap();
+        let id = write.id.as_ref().map_or("new", LogicalId::as_str);
+        resource.as_object_mut().unwrap().insert("id".to_owned(), id.into());
+        Bytes::from(resource.to_string())
+    });
+    let status = StatusCode::from_u16(status).unwrap();
+    Answered::Written(Written { status, location, etag, last_modified: None, body: stored.unwrap_or_default() })
+}
+
+/// The bodies that are sent.
+fn sent(upstream: &UpstreamRequest) -> String {
+    let text = |write: &Write| String::from_utf8(write.body.clone().unwrap_or_default().to_vec()).unwrap();
+    match upstream {
+        UpstreamRequest::Write(write) => text(write),
+        UpstreamRequest::Operation(one) => String::from_utf8(one.body.clone().unwrap_or_default().to_vec()).unwrap(),
+        UpstreamRequest::Transaction(transaction) => {
+            let writes = transaction.entries.iter().filter_map(|entry| match &entry.request {
+                UpstreamRequest::Write(write) => Some(text(write)),
+                _ => None,
+            });
+            writes.collect()
+        }
+        _ => String::new(),
+    }
+}
+
+fn entry_statuses(body: &str) -> Vec<String> {
+    let Ok(bundle) = serde_json::from_str::<Value>(body) else { return vec!["no bundle".to_owned()] };
+    let entries = bundle.get("entry").and_then(Value::as_array).cloned().unwrap_or_default();
+    entries
+        .iter()
+        .map(|entry| entry.pointer("/response/status").and_then(Value::as_str).unwrap_or("?").to_owned())
+        .collect()
 }
 
 fn print(upstream: &UpstreamRequest) -> String {
@@ -399,8 +708,57 @@ fn print(upstream: &UpstreamRequest) -> String {
             let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
             format!("POST {resource_type}/_search {}", parameters.join("&")).trim_end().to_owned()
         }
+        UpstreamRequest::SearchCompartment { compartment, id, resource_type, parameters } => {
+            let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("POST {compartment}/{id}/{resource_type}/_search {}", parameters.join("&")).trim_end().to_owned()
+        }
+        UpstreamRequest::History { path, parameters } => {
+            let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("GET {path} {}", parameters.join("&")).trim_end().to_owned()
+        }
+        UpstreamRequest::PerType { searches } => searches.iter().map(print).collect::<Vec<_>>().join(" and "),
         UpstreamRequest::Page { path_and_query, .. } => format!("GET {path_and_query}"),
+        UpstreamRequest::Each { parts, .. } => {
+            parts.iter().map(|part| print(&part.request)).collect::<Vec<_>>().join(" and ")
+        }
         UpstreamRequest::Nothing { .. } => "none".to_owned(),
+        UpstreamRequest::Write(write) => {
+            let mut text = match (&write.verb, &write.id) {
+                (Verb::Create, _) => format!("POST {}", write.resource_type),
+                (Verb::Update, id) => format!("PUT {}/{}", write.resource_type, id.as_ref().unwrap()),
+                (Verb::Delete, id) => format!("DELETE {}/{}", write.resource_type, id.as_ref().unwrap()),
+            };
+            if let Some(tag) = &write.if_match {
+                write!(text, " if-match {tag}").unwrap();
+            }
+            if write.if_none_match {
+                text.push_str(" if-none-match *");
+            }
+            if let Some(parameters) = &write.if_none_exist {
+                let parameters: Vec<String> =
+                    parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                write!(text, " if-none-exist {}", parameters.join("&")).unwrap();
+            }
+            if write.representation {
+                text.push_str(" representation");
+            }
+            text
+        }
+        UpstreamRequest::Operation(one) => {
+            let of = one.resource_type.map(|of| format!("{of}/")).unwrap_or_default();
+            let id = one.id.as_ref().map(|id| format!("{id}/")).unwrap_or_default();
+            let method = if one.body.is_some() { "POST" } else { "GET" };
+            let parameters: Vec<String> =
+                one.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{method} {of}{id}${} {}", one.name, parameters.join("&")).trim_end().to_owned()
+        }
+        UpstreamRequest::Transaction(transaction) => {
+            let entries = transaction.entries.iter().map(|entry| match &entry.full_url {
+                Some(full_url) => format!("{full_url} {}", print(&entry.request)),
+                None => print(&entry.request),
+            });
+            entries.collect::<Vec<_>>().join("; ")
+        }
     }
 }
 

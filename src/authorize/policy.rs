@@ -48,8 +48,12 @@ pub(crate) struct Question<'a> {
     pub(crate) level: Level,
     /// Whether the request is confined to one patient.
     pub(crate) compartment: bool,
+    /// Whether a grant for one patient reads by id what patient data refer to.
+    pub(crate) referenced: bool,
     /// Whether the user's own entry is read.
     pub(crate) fhir_user: bool,
+    /// The name of the operation that asks, without the `$`.
+    pub(crate) operation: Option<&'a str>,
 }
 
 /// The principal of a question, with the roles it is in.
@@ -63,7 +67,7 @@ pub(crate) enum Asker<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Permitted by these.
-    Permit(Vec<String>),
+    Permit(Arc<[String]>),
     /// No policy permits it, or one forbids it.
     Deny,
     /// A policy failed to evaluate, or the question could not be put.
@@ -111,7 +115,7 @@ fn evaluate(question: &Question<'_>, set: &cedar_policy::PolicySet, schema: &Sch
         Decision::Allow => {
             let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
             policies.sort_unstable();
-            Verdict::Permit(policies)
+            Verdict::Permit(policies.into())
         }
         Decision::Deny => Verdict::Deny,
     }
@@ -137,18 +141,20 @@ fn compose(question: &Question<'_>, schema: &Schema) -> Option<(Request, Entitie
         ("client".to_owned(), RestrictedExpression::new_entity_uid(client)),
         ("level".to_owned(), RestrictedExpression::new_string(question.level.as_str().to_owned())),
         ("compartment".to_owned(), RestrictedExpression::new_bool(question.compartment)),
+        ("referenced".to_owned(), RestrictedExpression::new_bool(question.referenced)),
         ("fhir_user".to_owned(), RestrictedExpression::new_bool(question.fhir_user)),
+        ("operation".to_owned(), RestrictedExpression::new_string(question.operation.unwrap_or_default().to_owned())),
     ]);
     let action = schema::uid("Action", question.action.name())?;
     let request = Request::new(principal, action, resource, context.ok()?, Some(schema)).ok()?;
     Some((request, Entities::from_entities(entities, None).ok()?))
 }
 
-/// Whether a user asks, in which roles, through which client, and the rest.
-type Parts<'a> = (bool, &'a [String], &'a str, Rest);
+/// Whether a user asks, in which roles, through which client, by which operation, and the rest.
+type Parts<'a> = (bool, &'a [String], &'a str, Option<&'a str>, Rest);
 
-/// Action, type, level, compartment, own entry.
-type Rest = (Action, ResourceType, Level, bool, bool);
+/// Action, type, level, and whether: compartment, referenced, own entry.
+type Rest = (Action, ResourceType, Level, [bool; 3]);
 
 /// A [`Question`] that owns its text.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,6 +162,7 @@ struct Key {
     is_user: bool,
     roles: Box<[String]>,
     client_id: Box<str>,
+    operation: Option<Box<str>>,
     rest: Rest,
 }
 
@@ -165,21 +172,22 @@ impl Question<'_> {
             Asker::User(roles) => (true, roles),
             Asker::Client(roles) => (false, roles),
         };
-        let rest = (self.action, self.resource_type, self.level, self.compartment, self.fhir_user);
-        (is_user, roles, self.client_id, rest)
+        let flags = [self.compartment, self.referenced, self.fhir_user];
+        let rest = (self.action, self.resource_type, self.level, flags);
+        (is_user, roles, self.client_id, self.operation, rest)
     }
 }
 
 impl Key {
     fn parts(&self) -> Parts<'_> {
-        (self.is_user, &self.roles, &self.client_id, self.rest)
+        (self.is_user, &self.roles, &self.client_id, self.operation.as_deref(), self.rest)
     }
 }
 
 impl From<&Question<'_>> for Key {
     fn from(question: &Question<'_>) -> Self {
-        let (is_user, roles, client_id, rest) = question.parts();
-        Self { is_user, roles: roles.into(), client_id: client_id.into(), rest }
+        let (is_user, roles, client_id, operation, rest) = question.parts();
+        Self { is_user, roles: roles.into(), client_id: client_id.into(), operation: operation.map(Into::into), rest }
     }
 }
 

@@ -85,7 +85,8 @@ mod tests {
         let made = make(&["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()], &clock).unwrap();
         fs::write(directory.path().join("tls.crt"), made.chain).unwrap();
         fs::write(directory.path().join("tls.key"), made.key.expose()).unwrap();
-        let tls = Tls { directory: directory.path().to_owned(), client_certificates: ClientCertificates::Off };
+        let client_certificates = ClientCertificates::Off;
+        let tls = Tls { directory: directory.path().to_owned(), client_certificates, crl: false };
         assert!(Certificates::load_at(&tls, clock.clone()).is_ok());
         clock.advance((DAYS + 1) * 86_400);
         assert!(Certificates::load_at(&tls, clock).unwrap_err().to_string().contains("ended on"));

@@ -8,12 +8,15 @@ use std::sync::atomic::Ordering;
 
 use super::{Failure, say};
 use crate::authorize::Authorizer;
+use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::federation::{Providers, RelyingParty};
 use crate::fhir::reference::Bases;
-use crate::forward::Upstream;
+use crate::forward::{Probe, Upstream};
 use crate::listen::Certificates;
-use crate::oauth::clients::Clients;
+
+mod searches;
 
 /// A certificate that ends within so many days is mentioned.
 const SOON: i64 = 30;
@@ -35,15 +38,16 @@ pub(super) async fn check(path: &Path) -> Result<(), Failure> {
         }
     };
     let clock = Clock::system();
-    let findings = [
-        ("configuration", Ok(format!("{}", path.display()))),
-        ("clients", clients(&config)),
-        ("certificate", certificate(&config, &clock)),
-        ("policies", policies(&config)),
-        ("state directory", directory(&config.state_directory, STATE_LOCK)),
-        ("audit directory", directory(&config.audit.directory, AUDIT_LOCK)),
-        ("upstream", upstream(&config).await),
+    let mut findings = vec![
+        ("configuration".to_owned(), Ok(format!("{}", path.display()))),
+        ("clients".to_owned(), clients(&config)),
+        ("certificate".to_owned(), certificate(&config, &clock)),
+        ("policies".to_owned(), policies(&config)),
+        ("state directory".to_owned(), directory(&config.state_directory, STATE_LOCK)),
+        ("audit directory".to_owned(), directory(&config.audit.directory, AUDIT_LOCK)),
     ];
+    findings.extend(upstream(&config).await);
+    findings.extend(providers(&config, &clock).await);
     let mut failed = 0;
     for (name, finding) in &findings {
         report(name, finding)?;
@@ -94,7 +98,13 @@ fn certificate(config: &Config, clock: &Clock) -> Finding {
     let certificates = Certificates::load_at(tls, clock.clone()).map_err(|error| error.to_string())?;
     let days = (certificates.not_after.load(Ordering::Relaxed) - clock.unix_seconds()) / 86_400;
     let remark = if days < SOON { "; renew it soon" } else { "" };
-    Ok(format!("{} ends in {days} days{remark}", tls.directory.join("tls.crt").display()))
+    let mut text = format!("{} ends in {days} days{remark}", tls.directory.join("tls.crt").display());
+    let next_update = certificates.crl_next_update.load(Ordering::Relaxed);
+    if next_update > 0 {
+        let hours = (next_update - clock.unix_seconds()) / 3600;
+        let _ = write!(text, "; crl.pem must be replaced within {hours} hours");
+    }
+    Ok(text)
 }
 
 fn policies(config: &Config) -> Finding {
@@ -149,11 +159,55 @@ fn writable(directory: &Path) -> io::Result<()> {
     fs::remove_file(probe)
 }
 
-async fn upstream(config: &Config) -> Finding {
-    let upstream = Upstream::new(&config.fhir).map_err(|error| error.0)?;
-    let probe = upstream.probe().await.map_err(|error| error.to_string())?;
-    let software = probe.software.map(|name| format!(", {name}")).unwrap_or_default();
-    Ok(format!("{} speaks FHIR {}{software}", config.fhir.upstream, probe.version))
+/// Each provider's discovery document and keys.
+async fn providers(config: &Config, clock: &Clock) -> Vec<(String, Finding)> {
+    let providers = match Providers::new(config, clock) {
+        Ok(providers) => providers,
+        Err(error) => return vec![("providers".to_owned(), Err(error))],
+    };
+    let mut findings = Vec::new();
+    for provider in providers.iter() {
+        findings.push((format!("provider `{}`", provider.config.id), one_provider(provider).await));
+    }
+    findings
+}
+
+async fn one_provider(provider: &RelyingParty) -> Finding {
+    let metadata = provider.metadata().await.map_err(|error| error.to_string())?;
+    let keys = provider.keys().await.map_err(|error| error.to_string())?;
+    let number = if keys.len() == 1 { "1 signing key".to_owned() } else { format!("{} signing keys", keys.len()) };
+    let mut text = format!("{}, {number}; register {} there", provider.config.issuer, provider.redirect_uri());
+    if provider.end_session_endpoint().await.is_some() {
+        let _ = write!(text, ", and {} for the way back after a logout", provider.post_logout_redirect_uri());
+    }
+    if let Some(kid) = provider.key_id() {
+        let _ = write!(text, "; our key there is `{kid}`");
+    }
+    if !metadata.says_s256 {
+        text.push_str("; it does not say that it checks PKCE with S256");
+    }
+    if provider.config.roles.is_empty() {
+        text.push_str("; `roles` is empty, so nobody can log in with it");
+    }
+    Ok(text)
+}
+
+/// The FHIR server, and what it makes of the gateway's searches.
+async fn upstream(config: &Config) -> Vec<(String, Finding)> {
+    let found = match Upstream::new(&config.fhir) {
+        Ok(upstream) => upstream.probe().await.map(|probe| (upstream, probe)).map_err(|error| error.to_string()),
+        Err(error) => Err(error.0),
+    };
+    let told = found.as_ref().map_err(Clone::clone).map(|(_, probe)| {
+        let Probe { version, software, .. } = probe;
+        let software = software.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
+        format!("{} speaks FHIR {version}{software}", config.fhir.upstream)
+    });
+    let mut findings = vec![("upstream".to_owned(), told)];
+    if let Ok((upstream, probe)) = &found {
+        findings.push(("searches".to_owned(), searches::searches(config, upstream, probe).await));
+    }
+    findings
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use clap::Args;
+use http::Response;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
@@ -25,8 +28,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::demo::store::{self, Store};
 use crate::demo::{App, DemoSite, EhrClient, EhrKey, Login, Settings, TlsBackChannel};
-use crate::listen::Drain;
-use crate::origin;
+use crate::listen::{Body, Drain, Inbound};
+use crate::origin::{self, Beside};
 
 /// The port when none is named and nobody else has it.
 const PORT: u16 = 8443;
@@ -103,7 +106,7 @@ pub(super) async fn demo(options: &Options) -> Result<(), Failure> {
     let ca_file = directory.join("ca.crt");
     let subscribe = audit.clone();
     let clinician = &PEOPLE[0];
-    parts.origin.demo = Some(DemoSite::new(Settings {
+    parts.origin.demo = Some(Box::new(DemoSite::new(Settings {
         origin: origin.clone(),
         fhir_base: config.fhir_base(),
         issuer: config.issuer(),
@@ -125,7 +128,7 @@ pub(super) async fn demo(options: &Options) -> Result<(), Failure> {
         audit: Box::new(move || subscribe.subscribe()),
         clock,
         stop: drain.stop(),
-    }));
+    })));
     let running = parts.bind(&config, &drain).await.map_err(failed)?;
     tell(options, &config, &ca_file, &apps)?;
     let ended = run(running, drain, config.server.drain_delay, signals).await;
@@ -136,6 +139,16 @@ pub(super) async fn demo(options: &Options) -> Result<(), Failure> {
     tasks.close();
     tasks.wait().await;
     Ok(())
+}
+
+impl Beside for DemoSite {
+    fn respond<'a>(
+        &'a self,
+        inbound: &'a Inbound,
+    ) -> Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send + 'a>> {
+        let (method, query, headers) = (&inbound.method, inbound.query.as_deref(), &inbound.headers);
+        Box::pin(DemoSite::respond(self, method, &inbound.path, query, headers, &inbound.body))
+    }
 }
 
 /// The directory, with what an earlier demonstration left removed. A directory that holds anything else is left alone.

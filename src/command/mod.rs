@@ -16,11 +16,16 @@ use url::Url;
 use crate::audit;
 use crate::config::ConfigError;
 
+mod administration;
 pub mod certificates;
 mod check;
+mod client;
 mod credentials;
 mod demo;
+mod explain;
+mod grant;
 mod init;
+mod keys;
 mod serve;
 
 /// A SMART on FHIR gateway: launch, token exchange, enforcement and provable audit in front of any FHIR server.
@@ -37,6 +42,8 @@ enum Command {
     Serve(Configured),
     /// Look at everything that `serve` needs, and say what is wrong with it.
     Check(Configured),
+    /// Tell what would be decided about a request, and why, without asking the FHIR server.
+    Explain(Box<explain::Options>),
     /// Write a configuration, certificates, a first user and a first client for a FHIR server that you have.
     Init(Box<init::Options>),
     /// Run everything embedded on loopback: gateway, sample FHIR store, EHR simulator, sample app.
@@ -44,13 +51,22 @@ enum Command {
     /// Look into the audit log.
     #[command(subcommand)]
     Audit(Audit),
+    /// Register clients, look at them, disable and remove them; also while the server runs.
+    #[command(subcommand)]
+    Client(client::Client),
+    /// Look at what users have allowed apps, and take it back; also while the server runs.
+    #[command(subcommand)]
+    Grant(grant::Grant),
+    /// Look at the signing keys, or make the next ones.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Read a password from standard input and print its argon2id hash, for `password_hash` of a user.
     Password,
     /// Make a client secret; print it and its SHA-256, for `client_secret_sha256` of a client.
     Secret,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Configured {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "firebreak.toml")]
@@ -100,7 +116,7 @@ impl From<io::Error> for Failure {
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let (text, code) = match dispatch(cli.command) {
-        Ok(()) => return ExitCode::SUCCESS,
+        Ok(code) => return code,
         Err(Failure::Failed(text)) => (text, 1),
         Err(Failure::Usage(text)) => (text, 2),
     };
@@ -108,8 +124,12 @@ pub fn run(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn dispatch(command: Command) -> Result<(), Failure> {
-    match command {
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
+    let done = match command {
+        Command::Explain(options) => {
+            let allowed = block_on(explain::explain(*options))?;
+            return Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::from(1) });
+        }
         Command::Serve(Configured { config }) => block_on(serve::serve(&config)),
         Command::Check(Configured { config }) => block_on(check::check(&config)),
         Command::Init(options) => block_on(init::init(&options)),
@@ -118,12 +138,16 @@ fn dispatch(command: Command) -> Result<(), Failure> {
             let report = audit::command_verify(&directory, anchor.as_deref()).map_err(Failure::Failed)?;
             say(&report)
         }
+        Command::Client(client) => block_on(client::client(client)),
+        Command::Grant(grant) => block_on(grant::grant(grant)),
+        Command::Keys(command) => block_on(keys::keys(&command)),
         Command::Password => password(),
         Command::Secret => {
             let (secret, digest) = credentials::client_secret();
             say(&format!("client_secret        = \"{secret}\"\nclient_secret_sha256 = \"{digest}\""))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn password() -> Result<(), Failure> {
@@ -140,13 +164,22 @@ fn password() -> Result<(), Failure> {
 }
 
 /// Writes to standard output, with a line end.
+/// A cell of a table: what others wrote may not steer the terminal or turn the direction of the line.
+fn cell(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
 fn say(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
 }
 
-fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(command);
     // Nothing that still runs may keep the process: what had to be waited for was waited for.
@@ -190,6 +223,12 @@ mod tests {
         for bad in ["127.0.0.1:8080", "ftp://a/b", "http://a/b?c", "http://u@a/", "http://a/#b", "/fhir"] {
             assert!(server_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_others_wrote_does_not_steer_the_terminal() {
+        assert_eq!(cell("ada\u{1b}[2J\r\n\u{202e}x"), "ada\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}x");
+        assert_eq!(cell("Zoë Müller-日本"), "Zoë Müller-日本");
     }
 
     #[test]

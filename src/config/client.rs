@@ -1,70 +1,76 @@
 //! `[[client]]`: the registered clients (RFC 7591 section 2).
 
 use std::path::Path;
+use std::time::Duration;
 
 use url::Url;
 
 use super::raw::values;
 use super::reader::{At, Reader, Section, plain_url};
-use super::{Client, ClientAuthentication, Ehr, GrantType};
+use super::{
+    AssertionAudience, Client, ClientAuthentication, Dpop, Ehr, FhirContextForm, GrantType, JwksUri, SecretSent,
+};
+use crate::jose::AssertionAlgorithm;
+use crate::oauth::redirect_uri;
+use crate::outbound::Guard;
 use crate::secret::Digest;
 
 pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path) -> Client {
     let line = section.line();
     let client_id = section.required(reader, "client_id", "\"my-app\"");
-    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b':'));
-    if !plain(&client_id.value) || client_id.value.len() > 200 {
+    if !client_id.value.is_empty() && !is_client_id(&client_id.value) {
         reader.mistake(
             client_id.line,
             "`client_id` must be at most 200 visible ASCII characters without quotes, backslash and colon",
         );
     }
     let client_name = section.string(reader, "client_name").map_or_else(|| client_id.value.clone(), |name| name.value);
-    let secret = section.string(reader, "client_secret_sha256");
-    let jwks = section.string(reader, "jwks_file");
+    let authentication = authentication(reader, &mut section, directory);
+    let secret_sent = section.choice(
+        reader,
+        "token_endpoint_auth_method",
+        &[("client_secret_basic", SecretSent::Basic), ("client_secret_post", SecretSent::Post)],
+        SecretSent::default(),
+    );
+    let (token_endpoint_auth_signing_alg, assertion_audience) = assertions(reader, &mut section);
     let ehr_section = section.table(reader, "ehr");
-    let authentication = authentication(reader, secret, jwks, directory);
-    let redirect_uris = redirect_uris(reader, &mut section);
+    let redirect_uris = redirect_uris(reader, &mut section, "redirect_uris");
+    let post_logout_redirect_uris = self::redirect_uris(reader, &mut section, "post_logout_redirect_uris");
+    let introspects = section.flag(reader, "introspects").unwrap_or(false);
     let launch_urls = launch_urls(reader, &mut section);
     let origins = origins(reader, &mut section);
     let scope = section.string(reader, "scope").map_or_else(String::new, |scope| scope.value);
+    let roles = section.strings(reader, "roles");
+    let has_lifetime = section.has("access_token_lifetime");
+    let (least, most, otherwise) = (Duration::from_secs(30), Duration::from_secs(3600), Duration::from_secs(300));
+    // Asked for even when it is not there, so that a typing error in it is answered with it.
+    let access_token_lifetime = section.duration(reader, "access_token_lifetime", (least, most), otherwise);
+    let access_token_lifetime = has_lifetime.then_some(access_token_lifetime);
     let approved = section.flag(reader, "approved").unwrap_or(false);
-    let grant_types = section
-        .strings(reader, "grant_types")
-        .into_iter()
-        .filter_map(|text| match &*text.value {
-            "authorization_code" => Some(GrantType::AuthorizationCode),
-            "refresh_token" => Some(GrantType::RefreshToken),
-            _ => {
-                reader.mistake(text.line, "`grant_types` may hold \"authorization_code\" and \"refresh_token\"");
-                None
-            }
-        })
-        .collect::<Vec<_>>();
+    let dpop = section.choice(
+        reader,
+        "dpop",
+        &[("off", Dpop::Off), ("optional", Dpop::Optional), ("required", Dpop::Required)],
+        Dpop::default(),
+    );
+    let dpop_nonces = section.flag(reader, "dpop_nonces").unwrap_or(false);
+    let require_pushed_authorization_requests =
+        section.flag(reader, "require_pushed_authorization_requests").unwrap_or(false);
+    let fhir_context_form = section.choice(
+        reader,
+        "fhir_context_form",
+        &[("objects", FhirContextForm::Objects), ("strings", FhirContextForm::Strings)],
+        FhirContextForm::default(),
+    );
+    let grant_types = grant_types(reader, &mut section);
     let ehr = ehr_section.map(|section| ehr(reader, section));
-    if ehr.is_none() && redirect_uris.is_empty() && !section.has("redirect_uris") {
-        reader.mistake(
-            line,
-            format!(
-                "client `{}` lacks `redirect_uris`; for instance `redirect_uris = [\"https://app.example/callback\"]`",
-                client_id.value
-            ),
-        );
-    }
-    if ehr.is_some() && !matches!(authentication, ClientAuthentication::PrivateKeyJwt { .. }) {
-        reader.mistake(
-            line,
-            format!(
-                "client `{}` has [client.ehr] and lacks `jwks_file`: an EHR authenticates by its key",
-                client_id.value
-            ),
-        );
-    }
+    let redirects_written = section.has("redirect_uris");
     reader.close(&section);
-    Client {
+    let client = Client {
         client_id: client_id.value,
         client_name,
         authentication,
+        secret_sent,
         redirect_uris,
         launch_urls,
         origins,
@@ -75,15 +81,111 @@ pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, dire
             grant_types
         },
         approved,
+        unverified: false,
         ehr,
+        fhir_context_form,
+        introspects,
+        post_logout_redirect_uris,
+        dpop,
+        dpop_nonces,
+        require_pushed_authorization_requests,
+        token_endpoint_auth_signing_alg,
+        assertion_audience,
+        access_token_lifetime,
+        roles: values(roles),
+    };
+    agree(reader, line, &client, redirects_written);
+    client
+}
+
+/// What the keys of one client say must go together.
+fn agree(reader: &mut Reader<'_>, line: usize, client: &Client, redirects_written: bool) {
+    let has_keys = client.authentication.is_private_key_jwt();
+    let acts_for_itself = client.grant_types.contains(&GrantType::ClientCredentials);
+    let has_no_users = client.ehr.is_some() || client.introspects || (acts_for_itself && client.grant_types.len() == 1);
+    let requirements = [
+        (
+            has_no_users || redirects_written,
+            "lacks `redirect_uris`; for instance `redirect_uris = [\"https://app.example/callback\"]`",
+        ),
+        (
+            !client.introspects || !matches!(client.authentication, ClientAuthentication::None),
+            "has `introspects` and cannot authenticate; give `client_secret_sha256`, `jwks_file` or `jwks_uri`",
+        ),
+        (
+            client.secret_sent == SecretSent::Either
+                || matches!(client.authentication, ClientAuthentication::Secret(_)),
+            "has `token_endpoint_auth_method`, which says where a secret is sent, and lacks `client_secret_sha256`",
+        ),
+        (
+            !client.dpop_nonces || client.dpop != Dpop::Off,
+            "has `dpop_nonces` and `dpop = \"off\"`: its proofs are not looked at",
+        ),
+        (
+            client.ehr.is_none() || has_keys,
+            "has [client.ehr] and lacks `jwks_file` or `jwks_uri`: an EHR authenticates by its key",
+        ),
+        (
+            !acts_for_itself || has_keys,
+            "may use \"client_credentials\" and lacks `jwks_file` or `jwks_uri`: a backend service authenticates by its key",
+        ),
+        (
+            !acts_for_itself || client.scope.split_whitespace().any(|scope| scope.starts_with("system/")),
+            "may use \"client_credentials\" and has no `system/` scope in `scope`, which is the most it can be granted",
+        ),
+        (
+            acts_for_itself || (client.roles.is_empty() && client.access_token_lifetime.is_none()),
+            "has `roles` or `access_token_lifetime`, which are for \"client_credentials\" among its `grant_types`",
+        ),
+    ];
+    for (_, lacking) in requirements.into_iter().filter(|(fulfilled, _)| !fulfilled) {
+        reader.mistake(line, format!("client `{}` {lacking}", client.client_id));
     }
 }
 
-fn redirect_uris<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Vec<String> {
+/// What the client's assertions must be like besides signed by its key.
+fn assertions<'t>(
+    reader: &mut Reader<'t>,
+    section: &mut Section<'t>,
+) -> (Option<AssertionAlgorithm>, AssertionAudience) {
+    let (rs384, es384) = (AssertionAlgorithm::Rs384, AssertionAlgorithm::Es384);
+    let known = [("RS384", Some(rs384)), ("ES384", Some(es384))];
+    let algorithm = section.choice(reader, "token_endpoint_auth_signing_alg", &known, None);
+    let known = [("endpoint", AssertionAudience::Endpoint), ("issuer", AssertionAudience::Issuer)];
+    (algorithm, section.choice(reader, "assertion_audience", &known, AssertionAudience::default()))
+}
+
+fn grant_types<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Vec<GrantType> {
+    let listed = section.strings(reader, "grant_types");
+    let mut read = |text: At<String>| match &*text.value {
+        "authorization_code" => Some(GrantType::AuthorizationCode),
+        "refresh_token" => Some(GrantType::RefreshToken),
+        "client_credentials" => Some(GrantType::ClientCredentials),
+        "urn:ietf:params:oauth:grant-type:token-exchange" => Some(GrantType::TokenExchange),
+        _ => {
+            reader.mistake(
+                text.line,
+                "`grant_types` may hold \"authorization_code\", \"refresh_token\", \"client_credentials\" and \"urn:ietf:params:oauth:grant-type:token-exchange\"",
+            );
+            None
+        }
+    };
+    listed.into_iter().filter_map(&mut read).collect()
+}
+
+/// Whether a client may be called so: at most 200 visible ASCII characters (RFC 6749 appendix A.1), without what Basic
+/// authentication and quoting give a meaning of their own.
+#[must_use]
+pub fn is_client_id(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b':');
+    (1..=200).contains(&text.len()) && text.bytes().all(plain)
+}
+
+fn redirect_uris<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>, key: &'static str) -> Vec<String> {
     section
-        .strings(reader, "redirect_uris")
+        .strings(reader, key)
         .into_iter()
-        .filter_map(|uri| match redirect_uri(&uri.value) {
+        .filter_map(|uri| match redirect_uri::acceptable(&uri.value) {
             Ok(()) => Some(uri.value),
             Err(expected) => {
                 reader.mistake(uri.line, format!("a redirect URI {expected}"));
@@ -128,28 +230,34 @@ fn origins<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Vec<String
         .collect()
 }
 
-fn authentication(
-    reader: &mut Reader<'_>,
-    secret: Option<At<String>>,
-    jwks: Option<At<String>>,
-    directory: &Path,
-) -> ClientAuthentication {
-    let (line, expected) = match (secret, jwks) {
-        (None, None) => return ClientAuthentication::None,
-        (Some(secret), None) => match digest(&secret.value) {
+fn authentication<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>, directory: &Path) -> ClientAuthentication {
+    let secret = section.string(reader, "client_secret_sha256");
+    let file = section.string(reader, "jwks_file");
+    let uri = section.string(reader, "jwks_uri");
+    let (line, expected) = match (secret, file, uri) {
+        (None, None, None) => return ClientAuthentication::None,
+        (Some(secret), None, None) => match Digest::from_hex(&secret.value) {
             Some(digest) => return ClientAuthentication::Secret(digest),
             None => (
                 secret.line,
                 "`client_secret_sha256` must be 64 hexadecimal digits: the SHA-256 of the secret".to_owned(),
             ),
         },
-        (None, Some(path)) => match jwk_set(&directory.join(&path.value)) {
+        (None, Some(path), None) => match jwk_set(&directory.join(&path.value)) {
             Some(jwks) => return ClientAuthentication::PrivateKeyJwt { jwks },
             None => (path.line, format!("`{}` must be a readable JWK Set: {{\"keys\": [...]}}", path.value)),
         },
-        (Some(secret), Some(_)) => {
-            (secret.line, "a client has either `client_secret_sha256` or `jwks_file`, not both".to_owned())
-        }
+        (None, None, Some(uri)) => match JwksUri::parse(&uri.value, Guard::Operator) {
+            Some(jwks_uri) => return ClientAuthentication::PrivateKeyJwtByUrl { jwks_uri, guard: Guard::Operator },
+            None => (
+                uri.line,
+                "`jwks_uri` must be an https URL without user and fragment, not at a link-local address; http is for this machine alone".to_owned(),
+            ),
+        },
+        (secret, file, uri) => (
+            [secret, file, uri].iter().flatten().map(|at| at.line).max().unwrap_or_default(),
+            "a client has one of `client_secret_sha256`, `jwks_file` and `jwks_uri`".to_owned(),
+        ),
     };
     reader.mistake(line, expected);
     ClientAuthentication::None
@@ -162,44 +270,42 @@ fn jwk_set(path: &Path) -> Option<String> {
     set.get("keys")?.is_array().then_some(text)
 }
 
-/// Absolute, no fragment, no user; https, or http on loopback, or a private scheme of a native app (RFC 8252 section 7).
-fn redirect_uri(text: &str) -> Result<(), &'static str> {
-    let url = Url::parse(text).map_err(|_| "must be an absolute URI")?;
-    if url.fragment().is_some() {
-        return Err("must have no fragment");
-    }
-    if text.contains('*') {
-        return Err("must be written out: wildcards are not served");
-    }
-    match url.scheme() {
-        "https" if url.username().is_empty() => Ok(()),
-        "http" if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) && url.username().is_empty() => {
-            Ok(())
+/// Written out, so that the list says who it is: no wildcards, no paths.
+fn frame_ancestors<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Vec<String> {
+    let loopback = |url: &Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let listed = section.strings(reader, "frame_ancestors");
+    let mut read = |text: At<String>| {
+        let url = plain_url(&text.value).filter(|url| url.path() == "/" && !text.value.contains('*'));
+        let origin =
+            url.filter(|url| url.scheme() == "https" || loopback(url)).map(|url| url.origin().ascii_serialization());
+        if origin.is_none() {
+            reader.mistake(
+                text.line,
+                "each of `frame_ancestors` must be an origin written out, https or on loopback, for instance \"https://ehr.example\"",
+            );
         }
-        "http" | "https" => Err("must be https without a user, or http on loopback"),
-        scheme if scheme.contains('.') => Ok(()),
-        _ => Err("must be https, http on loopback, or a private scheme with a dot, as `org.example.app:/callback`"),
-    }
+        origin
+    };
+    listed.into_iter().filter_map(&mut read).collect()
 }
 
 fn ehr<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> Ehr {
+    let frame_ancestors = frame_ancestors(reader, &mut section);
+    let partitioned_cookies = section.flag(reader, "partitioned_cookies").unwrap_or(false);
+    if partitioned_cookies && frame_ancestors.is_empty() {
+        reader.mistake(
+            section.line(),
+            "`partitioned_cookies` in [client.ehr] needs `frame_ancestors`: the origins of the pages that show apps in a frame",
+        );
+    }
     let ehr = Ehr {
         vouches_for_users: section.flag(reader, "vouches_for_users").unwrap_or(false),
         user_issuers: values(section.strings(reader, "user_issuers")),
         user_types: values(section.strings(reader, "user_types")),
         roles: values(section.strings(reader, "roles")),
+        frame_ancestors,
+        partitioned_cookies,
     };
     reader.close(&section);
     ehr
-}
-
-fn digest(hex: &str) -> Option<Digest> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(Digest(bytes))
 }

@@ -6,11 +6,24 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::brands::brands as brands_of;
 use super::client::client;
+use super::operation::operations;
+use super::provider::providers;
 use super::reader::{At, Reader, Section, plain_url};
+use super::registration::registration;
 use super::user::user;
 use super::{Audit, Client, ClientCertificates, Config, Fhir, Limits, OnAuditFailure, Server, Tls, Tokens, User};
+use crate::fhir::definitions::SearchParameter;
+use crate::fhir::resource_type::ResourceType;
+use crate::fhir::way::{SearchBy, confining};
 use crate::secret::Secret;
+
+const SEARCH_BY: [(&str, SearchBy); 3] = [
+    ("primary", SearchBy::Primary),
+    ("compartment", SearchBy::Compartment),
+    ("every-parameter", SearchBy::EveryParameter),
+];
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -39,23 +52,39 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, mut root: Section<'t>, directory
         reader.mistake(at, "the section [fhir] is missing; it needs at least `upstream = \"http://...\"`");
         None
     };
-    let state_directory = match root.table(reader, "state") {
+    let (state_directory, state_shared) = match root.table(reader, "state") {
         Some(mut section) => {
             let path = section.required(reader, "directory", "\"/var/lib/firebreak\"");
+            let shared = section.flag(reader, "shared").unwrap_or(false);
             reader.close(&section);
-            directory.join(path.value)
+            (directory.join(path.value), shared)
         }
-        None => directory.join("state"),
+        None => (directory.join("state"), false),
     };
     let audit = root.table(reader, "audit");
+    if state_shared && !audit.as_ref().is_some_and(|section| section.has("directory")) {
+        reader.mistake(
+            at,
+            "`shared = true` in [state] needs `directory` in [audit]: each process writes an audit log of its own",
+        );
+    }
     let audit = audit_of(reader, audit, directory, &state_directory);
     let policies = root.table(reader, "policies").map(|mut section| {
         let path = section.required(reader, "directory", "\"policies\"");
         reader.close(&section);
         directory.join(path.value)
     });
+    let outbound_ca = root.table(reader, "outbound").and_then(|mut section| {
+        let path = section.string(reader, "ca");
+        reader.close(&section);
+        path.map(|path| directory.join(path.value))
+    });
+    let base = fhir.as_ref().map(|fhir| format!("{}{}", server.origin.as_str().trim_end_matches('/'), fhir.path));
+    let brands = root.table(reader, "brands");
+    let brands = brands.and_then(|section| brands_of(reader, section, directory, &base.unwrap_or_default()));
     let tokens = root.table(reader, "tokens");
     let tokens = tokens_of(reader, tokens);
+    let registration = root.table(reader, "registration").and_then(|section| registration(reader, section));
     let mut clients: Vec<Client> = Vec::new();
     for section in root.tables(reader, "client") {
         let line = section.line();
@@ -72,11 +101,35 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, mut root: Section<'t>, directory
         if !user.username.is_empty() && users.iter().any(|other| other.username == user.username) {
             reader.mistake(line, format!("username `{}` occurs twice; each user needs their own", user.username));
         }
+        // Both are subjects of tokens (RFC 9700 section 4.15): a client that acts for itself must be nobody.
+        if clients.iter().any(|client| !client.client_id.is_empty() && client.client_id == user.username) {
+            reader.mistake(
+                line,
+                format!("username `{}` is a client_id too; tokens would not tell them apart", user.username),
+            );
+        }
         users.push(user);
     }
+    let providers = providers(reader, &mut root, directory, &server.origin);
     reader.close(&root);
     let fhir = fhir.unwrap_or_else(placeholder_fhir);
-    Config { server, tls, limits, fhir, state_directory, audit, policies, tokens, clients, users }
+    Config {
+        server,
+        tls,
+        limits,
+        fhir,
+        state_directory,
+        state_shared,
+        audit,
+        policies,
+        outbound_ca,
+        tokens,
+        registration,
+        brands,
+        clients,
+        users,
+        providers,
+    }
 }
 
 fn placeholder_server() -> Server {
@@ -102,6 +155,10 @@ fn placeholder_fhir() -> Fhir {
         concurrency: 1,
         response_bytes: 1,
         max_count: 1,
+        max_entries: 1,
+        search_by: SearchBy::Primary,
+        narrow_by: Vec::new(),
+        operations: Vec::new(),
     }
 }
 
@@ -162,8 +219,12 @@ fn tls<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path) 
         ],
         ClientCertificates::Off,
     );
+    let crl = section.flag(reader, "crl").unwrap_or(false);
+    if crl && client_certificates == ClientCertificates::Off {
+        reader.mistake(section.line(), "`crl` in [tls] is for client certificates; give `client_certificates` as well");
+    }
     reader.close(&section);
-    Tls { directory: directory.join(path.value), client_certificates }
+    Tls { directory: directory.join(path.value), client_certificates, crl }
 }
 
 fn empty_section<'t>(reader: &Reader<'t>, name: &str) -> Section<'t> {
@@ -230,6 +291,7 @@ fn fhir<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path)
             url
         })
         .collect();
+    let narrow_by = narrow_by(reader, &mut section);
     let fhir = Fhir {
         path: path.value,
         upstream: upstream.clone().unwrap_or_else(placeholder_url),
@@ -241,13 +303,37 @@ fn fhir<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path)
         concurrency: section.integer(reader, "concurrency", 1..100_001, 256) as usize,
         response_bytes: section.integer(reader, "response_bytes", 65_536..1_073_741_825, 16 * 1024 * 1024) as usize,
         max_count: section.integer(reader, "max_count", 1..10_001, 200) as u32,
+        max_entries: section.integer(reader, "max_entries", 1..10_001, 100) as usize,
+        search_by: section.choice(reader, "search_by", &SEARCH_BY, SearchBy::Primary),
+        narrow_by,
+        operations: operations(reader, &mut section),
     };
     reader.close(&section);
     upstream.map(|_| fhir)
 }
 
+/// `["Condition.subject"]`
+fn narrow_by<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Vec<(ResourceType, &'static SearchParameter)> {
+    let mut known: Vec<(ResourceType, &'static SearchParameter)> = Vec::new();
+    for At { value, line } in section.strings(reader, "narrow_by") {
+        let named = value.split_once('.').and_then(|(name, parameter)| Some((ResourceType::parse(name)?, parameter)));
+        let found = named.and_then(|(resource_type, name)| Some((resource_type, confining(resource_type, name)?)));
+        match found {
+            Some((resource_type, _)) if known.iter().any(|(other, _)| *other == resource_type) => {
+                reader.mistake(line, format!("`narrow_by` in [fhir] names {resource_type} twice; one parameter of each type is enough"));
+            }
+            Some(found) => known.push(found),
+            None => reader.mistake(
+                line,
+                format!("`{value}` in `narrow_by` of [fhir] must be a type and one of its search parameters that finds nothing but what belongs to a patient, for instance \"Condition.subject\""),
+            ),
+        }
+    }
+    known
+}
+
 /// The trimmed content of a file that holds a secret.
-fn secret_file(reader: &mut Reader<'_>, path: &At<String>, directory: &Path) -> Option<Secret> {
+pub(super) fn secret_file(reader: &mut Reader<'_>, path: &At<String>, directory: &Path) -> Option<Secret> {
     let full: PathBuf = directory.join(&path.value);
     match std::fs::read_to_string(&full) {
         Ok(text) => Some(Secret::new(text.trim())),
@@ -279,10 +365,19 @@ fn audit_of<'t>(
 
 fn tokens_of<'t>(reader: &mut Reader<'t>, section: Option<Section<'t>>) -> Tokens {
     let mut section = section.unwrap_or_else(|| empty_section(reader, "[tokens]"));
+    let default = Tokens::default();
+    let rotates = section.has("rotate_keys_after");
+    let rotate_keys_after =
+        section.duration(reader, "rotate_keys_after", (S(2 * 3600), S(1000 * 86_400)), S(90 * 86_400));
     let tokens = Tokens {
-        access: section.duration(reader, "access", (S(30), S(3600)), S(900)),
-        refresh: section.duration(reader, "refresh", (S(300), S(366 * 86_400)), S(100 * 86_400)),
-        session: section.duration(reader, "session", (S(60), S(86_400)), S(8 * 3600)),
+        access: section.duration(reader, "access", (S(30), S(3600)), default.access),
+        refresh: section.duration(reader, "refresh", (S(300), S(366 * 86_400)), default.refresh),
+        session: section.duration(reader, "session", (S(60), S(86_400)), default.session),
+        require_pushed_authorization_requests: section
+            .flag(reader, "require_pushed_authorization_requests")
+            .unwrap_or(default.require_pushed_authorization_requests),
+        dpop_nonces: section.flag(reader, "dpop_nonces").unwrap_or(default.dpop_nonces),
+        rotate_keys_after: rotates.then_some(rotate_keys_after),
     };
     reader.close(&section);
     tokens

@@ -146,6 +146,19 @@ impl<'t> Section<'t> {
         sections
     }
 
+    /// All keys with their strings, for a table whose keys are the site's own words.
+    pub(super) fn pairs(self, reader: &mut Reader<'t>) -> Vec<(String, At<String>)> {
+        let mut pairs = Vec::new();
+        for (key, _, value) in self.entries {
+            let line = reader.line_at(value.span().start);
+            match value.get_ref() {
+                DeValue::String(text) => pairs.push((key.to_owned(), At { value: text.to_string(), line })),
+                _ => reader.mistake(line, format!("`{key}` in {} must be a string in quotes", self.name)),
+            }
+        }
+        pairs
+    }
+
     pub(super) fn string(&mut self, reader: &mut Reader<'t>, key: &'static str) -> Option<At<String>> {
         self.typed(reader, key, "a string in quotes", |value| match value {
             DeValue::String(text) => Some(text.to_string()),
@@ -265,7 +278,9 @@ pub(super) fn plain_url(text: &str) -> Option<Url> {
     plain.then_some(url)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A length of time as the configuration writes it: `250ms`, `30s`, `5m`, `8h`, `90d`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;

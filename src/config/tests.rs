@@ -2,7 +2,7 @@
 
 use super::*;
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 [server]
 listen = "127.0.0.1:8443"
 origin = "https://localhost:8443"
@@ -25,7 +25,7 @@ fhir_user = "Practitioner/dr"
 roles = ["clinician"]
 "#;
 
-fn mistakes(text: &str) -> Vec<Mistake> {
+pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
     match Config::parse(text, Path::new("/etc/firebreak")) {
         Err(ConfigError::Mistakes(mistakes)) => mistakes,
         other => panic!("{other:?}"),
@@ -55,6 +55,7 @@ drain_delay = 5
 [tls]
 directory = "tls"
 client_certificates = "maybe"
+crl = true
 
 [fhir]
 upstream = "localhost:8080"
@@ -73,6 +74,10 @@ username = "dr"
 password_hash = "secret"
 fhir_user = "Practitioner"
 
+[[user]]
+username = "app"
+password_hash = "secret"
+
 [extra]
 "#;
     let found: Vec<(usize, String)> =
@@ -83,15 +88,17 @@ fhir_user = "Practitioner"
         (4, "`origin` in [server] must be scheme, host and port alone"),
         (5, "must be a length of time"),
         (9, "one of \"off\", \"optional\", \"required\""),
-        (12, "`upstream` in [fhir] must be an absolute"),
-        (13, "a whole number from 1 to 10000"),
-        (17, "wildcards are not served"),
-        (17, "must be https without a user, or http on loopback"),
-        (19, "occurs twice"),
-        (21, "must have no fragment"),
-        (25, "argon2id"),
-        (26, "must be `Type/id`"),
-        (28, "unknown key `extra`"),
+        (7, "`crl` in [tls] is for client certificates"),
+        (13, "`upstream` in [fhir] must be an absolute"),
+        (14, "a whole number from 1 to 10000"),
+        (18, "wildcards are not served"),
+        (18, "must be https without a user, or http on loopback"),
+        (20, "occurs twice"),
+        (22, "must have no fragment"),
+        (26, "argon2id"),
+        (27, "must be `Type/id`"),
+        (29, "`app` is a client_id too"),
+        (33, "unknown key `extra`"),
     ];
     for (line, part) in expected {
         assert!(found.iter().any(|(at, text)| *at == line && text.contains(part)), "{line} {part}: {found:#?}");
@@ -119,4 +126,99 @@ fn plain_http_must_be_asked_for_by_its_dangerous_name() {
     assert!(mistakes(&without_tls).iter().any(|mistake| mistake.message.contains("danger_plain_http")));
     let plain = without_tls.replace("origin = \"https:", "danger_plain_http = true\norigin = \"http:");
     assert!(Config::parse(&plain, Path::new(".")).unwrap().tls.is_none());
+}
+
+// E14
+#[test]
+fn the_pages_that_may_frame_us_are_origins_written_out() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("jwks.json"), "{\"keys\": []}").unwrap();
+    let with = |more: &str| {
+        let ehr = "[[client]]\nclient_id = \"ehr\"\njwks_file = \"jwks.json\"\n[client.ehr]\n";
+        Config::parse(&format!("{GOOD}\n{ehr}{more}\n"), directory.path())
+    };
+    let ehr = |more: &str| with(more).unwrap().clients.into_iter().find_map(|client| client.ehr).unwrap();
+    assert_eq!((ehr("").frame_ancestors.len(), ehr("").partitioned_cookies), (0, false));
+    let listed = "frame_ancestors = [\"https://EHR.example\", \"https://ehr.example:8443\", \"http://127.0.0.1:9000\"]";
+    let good = ehr(&format!("{listed}\npartitioned_cookies = true"));
+    assert_eq!(good.frame_ancestors, ["https://ehr.example", "https://ehr.example:8443", "http://127.0.0.1:9000"]);
+    assert!(good.partitioned_cookies);
+    for bad in [
+        "frame_ancestors = [\"*\"]",
+        "frame_ancestors = [\"https://*.ehr.example\"]",
+        "frame_ancestors = [\"https:\"]",
+        "frame_ancestors = [\"http://ehr.example\"]",
+        "frame_ancestors = [\"https://ehr.example/page\"]",
+        "frame_ancestors = [\"https://ehr.example; script-src *\"]",
+        "frame_ancestors = [\"'self'\"]",
+        "partitioned_cookies = true",
+    ] {
+        assert!(with(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_app_reads_fhir_context_as_objects_unless_it_is_older() {
+    let form = |more: &str| {
+        let text = GOOD.replace("scope = \"launch", &format!("{more}\nscope = \"launch"));
+        Config::parse(&text, Path::new(".")).map(|config| config.clients.first().unwrap().fhir_context_form)
+    };
+    assert_eq!(form(""), Ok(FhirContextForm::Objects));
+    assert_eq!(form("fhir_context_form = \"strings\""), Ok(FhirContextForm::Strings));
+    assert!(form("fhir_context_form = \"xml\"").is_err());
+}
+
+#[test]
+fn a_user_is_not_called_like_a_client() {
+    let client_id = Config::parse(GOOD, Path::new(".")).unwrap().clients.first().unwrap().client_id.clone();
+    let with = |username: &str| {
+        let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        format!("{GOOD}\n[[user]]\nusername = \"{username}\"\npassword_hash = \"{hash}\"\n")
+    };
+    assert!(Config::parse(&with(&format!("{client_id}.")), Path::new(".")).is_ok());
+    let found: Vec<String> = mistakes(&with(&client_id)).into_iter().map(|mistake| mistake.message).collect();
+    let [message] = found.as_slice() else { panic!("{found:?}") };
+    assert!(message.contains(&format!("username `{client_id}` is a client_id")), "{message}");
+}
+
+// C11
+#[test]
+fn a_client_says_where_it_sends_its_secret_or_sends_it_either_way() {
+    let sent = |more: &str| {
+        let secret = format!("client_secret_sha256 = \"{}\"", "0".repeat(64));
+        let text = GOOD.replace("scope = \"launch", &format!("{}\nscope = \"launch", more.replace("SECRET", &secret)));
+        Config::parse(&text, Path::new(".")).map(|config| config.clients.first().unwrap().secret_sent)
+    };
+    assert_eq!(sent("SECRET"), Ok(SecretSent::Either));
+    assert_eq!(sent("SECRET\ntoken_endpoint_auth_method = \"client_secret_basic\""), Ok(SecretSent::Basic));
+    assert_eq!(sent("SECRET\ntoken_endpoint_auth_method = \"client_secret_post\""), Ok(SecretSent::Post));
+    assert!(sent("SECRET\ntoken_endpoint_auth_method = \"none\"").is_err());
+    assert!(sent("token_endpoint_auth_method = \"client_secret_post\"").is_err(), "it has no secret");
+}
+
+/// The providers of these sections, for tests of other modules.
+pub(crate) fn providers(sections: &str) -> Vec<Provider> {
+    Config::parse(&format!("{GOOD}{sections}"), Path::new("/etc/firebreak")).unwrap().providers
+}
+
+#[test]
+fn searches_are_narrowed_by_parameters_that_find_members_alone() {
+    let with = |lines: &str| GOOD.replace("[fhir]\n", &format!("[fhir]\n{lines}\n"));
+    let fhir =
+        Config::parse(&with("search_by = \"every-parameter\"\nnarrow_by = [\"Condition.subject\"]"), Path::new("/"));
+    let fhir = fhir.unwrap().fhir;
+    assert_eq!(fhir.search_by, SearchBy::EveryParameter);
+    let named: Vec<_> = fhir.narrow_by.iter().map(|(of, parameter)| format!("{of}.{}", parameter.name)).collect();
+    assert_eq!(named, ["Condition.subject"]);
+    for wrong in
+        ["Condition", "Condition.code", "Observation.focus", "Nothing.subject", "Patient.link", "Organization.name"]
+    {
+        let mistakes = mistakes(&with(&format!("narrow_by = [\"{wrong}\"]")));
+        assert!(
+            mistakes.iter().any(|mistake| mistake.message.contains("must be a type and one of its")),
+            "{wrong}: {mistakes:?}"
+        );
+    }
+    let twice = mistakes(&with("narrow_by = [\"Condition.subject\", \"Condition.asserter\"]"));
+    assert!(twice.iter().any(|mistake| mistake.message.contains("names Condition twice")), "{twice:?}");
 }

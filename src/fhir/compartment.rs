@@ -49,6 +49,12 @@ pub fn unsafe_by_default(resource_type: ResourceType) -> bool {
     )
 }
 
+/// Whether the type says what codes mean.
+#[must_use]
+pub fn is_terminology(resource_type: ResourceType) -> bool {
+    matches!(resource_type, ResourceType::CODE_SYSTEM | ResourceType::CONCEPT_MAP | ResourceType::VALUE_SET)
+}
+
 /// Whether the type describes who, where and what care is given with, rather than a patient: what patient data refer to.
 #[must_use]
 pub fn is_reference_type(resource_type: ResourceType) -> bool {

@@ -5,11 +5,18 @@
 //! definitions are tables that [`definitions`] reads once.
 
 pub mod compartment;
+pub mod condition;
 pub mod definitions;
+pub mod etag;
+pub mod facts;
+pub mod history;
+pub mod interaction;
+pub mod links;
 pub mod narrow;
+pub mod operation;
 pub mod outcome;
 pub mod projection;
 pub mod reference;
-pub mod request;
 pub mod resource_type;
 pub mod search;
+pub mod way;

@@ -2,14 +2,17 @@
 //!
 //! Takes the client's query, gives the parameters that the upstream is asked with. It promises: when a patient is given, the
 //! gateway's own parameter is among them (the first), naming exactly that patient by the type's primary compartment parameter,
-//! whatever the client sent; references below our own base are relative; projections and totals are not among them. It does not
-//! decide whether the search is allowed, and what comes back is still tested: a server may ignore a parameter.
+//! whatever the client sent; the conditions of granular scopes follow it; references below our own base are relative; projections
+//! are not among them, and totals only where nothing confines the search. It does not decide whether the search is allowed,
+//! traversals and includes least of all, and what comes back is still tested: a server may ignore a parameter.
 
 use crate::fhir::compartment::{Membership, PatientCompartment};
+use crate::fhir::condition::Condition;
 use crate::fhir::definitions::{ParameterKind, SearchParameter};
 use crate::fhir::reference::{Bases, Id, LocalReference, normalise};
 use crate::fhir::resource_type::ResourceType;
-use crate::fhir::search::{Criterion, Modifier, SearchQuery, escape, print_sort, unescape};
+use crate::fhir::search::{Criterion, Modifier, SearchQuery, Traversal, escape, print_sort, unescape};
+use crate::fhir::way::Way;
 
 /// A rebuilt search.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,37 +32,79 @@ pub struct Confinement<'a> {
     pub compartment: &'static PatientCompartment,
 }
 
-/// Rebuilds `query`, confined where `confinement` is given. `None` when the compartment names no parameter to confine by: then
+/// Rebuilds `query`, confined where `confinement` is given and by all of `conditions`. `None` when the compartment names no parameter to confine by: then
 /// the search must be refused.
 #[must_use]
 pub fn narrow(
     query: &SearchQuery,
     confinement: Option<Confinement<'_>>,
+    conditions: &[Condition],
     bases: &Bases,
     max_count: u32,
 ) -> Option<Narrowed> {
-    let mut parameters = Vec::with_capacity(query.criteria.len() + 3);
+    let confinement = match confinement {
+        Some(confinement) => Some((confinement, Way::Parameter(confinement.compartment.primary()?))),
+        None => None,
+    };
+    Some(narrow_by(query, confinement, conditions, bases, max_count))
+}
+
+/// The same, confined in this way. Of a search in the compartment itself the path says whose it is, and no parameter.
+#[must_use]
+pub fn narrow_by(
+    query: &SearchQuery,
+    confinement: Option<(Confinement<'_>, Way)>,
+    conditions: &[Condition],
+    bases: &Bases,
+    max_count: u32,
+) -> Narrowed {
+    let mut parameters = Vec::with_capacity(query.criteria.len() + conditions.len() + 3);
+    // Conditions are on elements that repeat or may be written in several ways: the client's own on the same parameter is sent
+    // as well, and both must hold.
+    let by_condition = conditions.iter().map(|condition| (condition.parameter().name.to_owned(), condition.value()));
     match confinement {
-        None => parameters.extend(query.criteria.iter().map(|criterion| rebuild(criterion, bases))),
-        Some(confinement) => {
-            let primary = confinement.compartment.primary()?;
-            parameters.push((primary.name.to_owned(), confinement.value()));
+        None | Some((_, Way::Compartment | Way::LastN)) => {
+            parameters.extend(by_condition);
+            parameters.extend(query.criteria.iter().map(|criterion| rebuild(criterion, bases)));
+        }
+        Some((confinement, Way::Parameter(parameter))) => {
+            parameters.push((parameter.name.to_owned(), confinement.value()));
+            parameters.extend(by_condition);
             for criterion in &query.criteria {
-                match confinement.meet(primary, criterion, bases) {
+                match confinement.meet(parameter, criterion, bases) {
                     Meeting::Elsewhere => parameters.push(rebuild(criterion, bases)),
                     Meeting::Included => {}
-                    Meeting::Disjoint => return Some(Narrowed::Nothing),
+                    Meeting::Disjoint => return Narrowed::Nothing,
                 }
             }
         }
     }
+    parameters.extend(query.traversals.iter().map(|traversal| along(traversal, bases)));
+    parameters.extend(query.full_text.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     if !query.sort.is_empty() {
         parameters.push(("_sort".to_owned(), print_sort(&query.sort)));
     }
     if let Some(count) = query.count {
         parameters.push(("_count".to_owned(), count.clamp(1, max_count.max(1)).to_string()));
     }
-    Some(Narrowed::Search(parameters))
+    parameters.extend(query.includes.iter().map(|include| (include.key(), include.value())));
+    // A number counts what the client may not see as well.
+    if confinement.is_none() && conditions.is_empty() {
+        parameters.extend(query.total.map(|total| ("_total".to_owned(), total.as_str().to_owned())));
+        parameters.extend(query.number_only.then(|| ("_summary".to_owned(), "count".to_owned())));
+    }
+    Narrowed::Search(parameters)
+}
+
+/// A condition on other resources, with references to ours as relative ones.
+fn along(traversal: &Traversal, bases: &Bases) -> (String, String) {
+    match traversal.end() {
+        Some(criterion) => {
+            let (name, value) = rebuild(criterion, bases);
+            (traversal.way() + &name, value)
+        }
+        None => (traversal.key(), traversal.value()),
+    }
 }
 
 /// How a client's condition meets the gateway's own.
@@ -80,9 +125,9 @@ impl Confinement<'_> {
         }
     }
 
-    fn meet(&self, primary: &'static SearchParameter, criterion: &Criterion, bases: &Bases) -> Meeting {
+    fn meet(&self, ours: &'static SearchParameter, criterion: &Criterion, bases: &Bases) -> Meeting {
         let plain = matches!(criterion.modifier, None | Some(Modifier::Type(_)));
-        if !plain || !same_single_element(primary, criterion.parameter) {
+        if !plain || !same_single_element(ours, criterion.parameter) {
             return Meeting::Elsewhere;
         }
         let admits = criterion.alternatives.iter().any(|alternative| match self.compartment.membership {
@@ -111,7 +156,8 @@ impl Confinement<'_> {
 
 /// Whether both parameters look at the same element, and that element has one value at most: `patient` and `subject` of an
 /// Observation. Then two different values can never both match.
-fn same_single_element(one: &SearchParameter, other: &SearchParameter) -> bool {
+#[must_use]
+pub fn same_single_element(one: &SearchParameter, other: &SearchParameter) -> bool {
     let elements =
         |parameter: &SearchParameter| parameter.paths.iter().map(|path| path.elements.clone()).collect::<Vec<_>>();
     !one.repeats && !other.repeats && !one.paths.is_empty() && elements(one) == elements(other)

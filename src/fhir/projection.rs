@@ -18,6 +18,8 @@ pub enum Projection {
     /// Everything.
     #[default]
     Full,
+    /// What a Binary holds, in the place of the resource (R4 binary.html#rest): its `Accept` asks for no FHIR.
+    Content,
     /// `_elements`: the named elements and the mandatory ones. R4 wants it applied to matches, not to included resources.
     Elements(Vec<Box<str>>),
     /// `_summary=true`: the elements that the definition marks as summary, and the mandatory ones.
@@ -33,7 +35,7 @@ impl Projection {
     #[must_use]
     pub fn parameter(&self) -> Option<String> {
         match self {
-            Self::Full => None,
+            Self::Full | Self::Content => None,
             Self::Elements(wanted) => Some(format!("_elements={}", wanted.join(","))),
             Self::SummaryTrue => Some("_summary=true".to_owned()),
             Self::SummaryText => Some("_summary=text".to_owned()),
@@ -44,7 +46,7 @@ impl Projection {
     /// Whether resources can come out with less than they had, and so are to be marked [`SUBSETTED`].
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        *self != Self::Full
+        !matches!(self, Self::Full | Self::Content)
     }
 }
 
@@ -54,7 +56,8 @@ pub fn kept_elements(resource_type: ResourceType, projection: &Projection) -> Ke
     KeptElements { resource_type, projection }
 }
 
-/// Whether `_elements` may name this: an element directly below the root, with or without `[x]` or the type of a choice.
+/// Whether `_elements` may name this: an element directly below the root, with or without `[x]` or the type of a choice. Client
+/// libraries name `resourceType` too, which is no element and always there.
 #[must_use]
 pub fn is_element_name(resource_type: ResourceType, name: &str) -> bool {
     let by_name = match name.strip_suffix("[x]") {
@@ -80,7 +83,7 @@ impl KeptElements<'_> {
             return true;
         }
         match self.projection {
-            Projection::Full => true,
+            Projection::Full | Projection::Content => true,
             Projection::SummaryData => name != "text",
             Projection::SummaryText => name == "text" || self.own(name).is_some_and(|own| own.mandatory),
             Projection::SummaryTrue => self.own(name).is_some_and(|own| own.mandatory || own.summary),
@@ -103,7 +106,7 @@ fn names(wanted: &str, name: &str, own: Option<&Element>) -> bool {
 
 fn is_common(resource_type: ResourceType, name: &str) -> bool {
     match name {
-        "id" | "meta" | "implicitRules" | "language" => true,
+        "resourceType" | "id" | "meta" | "implicitRules" | "language" => true,
         "text" | "contained" | "extension" | "modifierExtension" => resource_type.is_domain_resource(),
         _ => false,
     }

@@ -12,9 +12,10 @@
 
 use std::fmt;
 
-use super::facts::Facts;
 use super::outcome::sanitise;
 use super::urls::{Position, Rebase, rewrite as rewrite_addresses};
+use crate::fhir::facts::Facts;
+use crate::fhir::reference::{Id, LocalReference};
 use crate::fhir::resource_type::ResourceType;
 use crate::json::{Contradiction, Edits, Json, Kind, Member, Value, quote, quote_into};
 
@@ -36,8 +37,8 @@ pub struct Frame<'f> {
 pub enum BundleKind {
     /// The answer to a search.
     Searchset,
-    /// The answer to a history interaction: each version is judged, and one that is a violation is left out. Deletions,
-    /// which have no resource, are left out as well.
+    /// The answer to a history interaction: each version is judged, and one that is a violation is left out. So are
+    /// deletions, which have no resource, unless the review keeps them.
     History,
 }
 
@@ -54,6 +55,12 @@ pub enum Total {
 pub trait Review {
     /// Decides on one resource, whole as the upstream sent it.
     fn judge(&mut self, entry: &Entry<'_>) -> Verdict;
+
+    /// Decides on the deletion of a resource, of which only this is known.
+    fn judge_deletion(&mut self, resource_type: ResourceType, id: Id<'_>) -> Verdict {
+        let _ = (resource_type, id);
+        Verdict::Drop
+    }
 
     /// Collects further edits of a kept resource: redaction, projection.
     fn shape(&mut self, entry: &Entry<'_>, edits: &mut Edits<'_>) {
@@ -213,7 +220,9 @@ impl<R: Review> Pass<'_, '_, R> {
 
     /// Reviews one entry; returns whether it is kept.
     fn entry(&mut self, entry: Value<'_>) -> Result<bool, Fault> {
-        let Some(resource) = entry.member("resource") else { return Ok(false) };
+        let Some(resource) = entry.member("resource") else {
+            return Ok(self.frame.kind == BundleKind::History && self.deletion(entry));
+        };
         let mode = self.frame.kind.mode(entry);
         if mode == Mode::Outcome {
             return Ok(self.outcome(entry, resource));
@@ -320,6 +329,44 @@ impl<R: Review> Pass<'_, '_, R> {
         }
     }
 
+    /// Reviews a deletion; returns whether it is kept. It is rebuilt from its parts.
+    fn deletion(&mut self, entry: Value<'_>) -> bool {
+        let request = entry.member("request");
+        let of_method = request.and_then(|request| request.member("method")).is_some_and(|method| method.is("DELETE"));
+        let named = [request.and_then(|request| request.text("url")), entry.text("fullUrl")];
+        let mut named = named.iter().flatten().map(|url| {
+            let below = self.frame.rebase.below(url).unwrap_or(url);
+            LocalReference::parse_relative(below.trim_start_matches('/'))
+        });
+        let (Some(Some(one)), other) = (named.next(), named.next()) else { return false };
+        if !of_method || other.is_some_and(|other| other.is_none_or(|other| !other.names(one.resource_type, one.id))) {
+            return false;
+        }
+        if self.review.judge_deletion(one.resource_type, one.id) != Verdict::Keep {
+            return false;
+        }
+        let name = format!("{}/{}", one.resource_type, one.id);
+        let mut text = br#"{"fullUrl":"#.to_vec();
+        quote_into(&format!("{}/{name}", self.frame.rebase.ours()), &mut text);
+        text.extend_from_slice(format!(r#","request":{{"method":"DELETE","url":"{name}"}}"#).as_bytes());
+        let response = entry.member("response");
+        let told = |name: &str| response.and_then(|response| response.text(name));
+        if let Some(status) = told("status") {
+            text.extend_from_slice(br#","response":{"status":"#);
+            quote_into(&status, &mut text);
+            for name in ["etag", "lastModified"] {
+                if let Some(value) = told(name) {
+                    text.extend_from_slice(format!(r#","{name}":"#).as_bytes());
+                    quote_into(&value, &mut text);
+                }
+            }
+            text.push(b'}');
+        }
+        text.push(b'}');
+        self.edits.replace(entry, text);
+        true
+    }
+
     /// Our `self` link and the continuations that the review seals, each relation once.
     fn links(&mut self, theirs: Option<Value<'_>>) -> Vec<u8> {
         let mut links = br#"[{"relation":"self","url":"#.to_vec();
@@ -350,7 +397,8 @@ impl BundleKind {
         }
     }
 
-    fn mode(self, entry: Value<'_>) -> Mode {
+    /// Why the entry is there.
+    pub(super) fn mode(self, entry: Value<'_>) -> Mode {
         let mode = entry.member("search").and_then(|search| search.member("mode"));
         match mode {
             Some(mode) if self == Self::Searchset && mode.is("include") => Mode::Include,

@@ -2,7 +2,7 @@
 //!
 //! Takes the upstream's `metadata`, an [`Offer`] of what the gateway serves and its endpoints; gives the statement to
 //! publish. It is built anew from the parts that are known here, so what the gateway refuses, and what the upstream says of
-//! itself (`software`, `publisher`, `contact`, operations, documentation, its own URLs), does not appear: clients must
+//! itself (`software`, `publisher`, `contact`, documentation, its own URLs), does not appear: clients must
 //! not be told to try what is refused.
 //!
 //! Read on a cold path, once per refresh, so this one uses a DOM; the strict pass comes first all the same.
@@ -21,8 +21,26 @@ pub trait Offer {
     /// Whether `code` of `type-restful-interaction`, such as `read` or `search-type`, is served for the type.
     fn interaction(&self, resource_type: ResourceType, code: &str) -> bool;
 
+    /// Whether `code` of `system-restful-interaction`, such as `transaction`, is served. Never, unless overridden.
+    fn of_the_system(&self, code: &str) -> bool {
+        let _ = code;
+        false
+    }
+
     /// Whether a search of the type may use the parameter.
     fn search_parameter(&self, resource_type: ResourceType, name: &str) -> bool;
+
+    /// The canonical URL of the operation of this name, where it is served on the type, or on the system. None, unless overridden.
+    fn operation(&self, resource_type: Option<ResourceType>, name: &str) -> Option<String> {
+        let _ = (resource_type, name);
+        None
+    }
+
+    /// Those that the gateway answers itself, whatever the upstream has. None, unless overridden.
+    fn own_operations(&self, resource_type: ResourceType) -> Vec<&'static str> {
+        let _ = resource_type;
+        Vec::new()
+    }
 
     /// Whether a search of the type may include `path`, such as `Observation:subject`. Never, unless overridden.
     fn include(&self, resource_type: ResourceType, path: &str) -> bool {
@@ -101,8 +119,21 @@ pub fn capability_statement(
         "format": ["application/fhir+json", "json"],
     });
     let mut rest = json!({ "mode": "server", "security": security(endpoints) });
-    let resources = array(server, "resource").iter().filter_map(|resource| self::resource(resource, endpoints, offer));
-    set(&mut rest, "resource", resources.collect());
+    let theirs_too = |code: &str| array(server, "interaction").iter().any(|one| text(one, "code") == Some(code));
+    // The gateway takes a batch apart itself.
+    let ours = ["transaction", "batch", "history-system"].into_iter().filter(|code| offer.of_the_system(code));
+    let ours = ours.filter(|code| *code == "batch" || theirs_too(code)).map(|code| json!({ "code": code }));
+    set(&mut rest, "interaction", ours.collect());
+    let of_all = names_of(server);
+    let resources =
+        array(server, "resource").iter().filter_map(|resource| self::resource(resource, &of_all, endpoints, offer));
+    let resources: Vec<Value> = resources.collect();
+    let interactions = resources.iter().flat_map(|resource| array(resource, "interaction"));
+    if interactions.filter_map(|one| text(one, "code")).any(|code| code == "patch") {
+        set_one(&mut statement, "patchFormat", json!(["application/json-patch+json"]));
+    }
+    set(&mut rest, "resource", resources);
+    set(&mut rest, "operation", operations(&of_all, &[], None, offer));
     for name in ["instantiates", "implementationGuide"] {
         set(&mut statement, name, names(&theirs, name, endpoints));
     }
@@ -146,13 +177,16 @@ fn security(endpoints: &Endpoints<'_>) -> Value {
 }
 
 /// One resource type, or nothing when no interaction of it is served.
-fn resource(theirs: &Value, endpoints: &Endpoints<'_>, offer: &impl Offer) -> Option<Value> {
+fn resource(theirs: &Value, of_all: &[&str], endpoints: &Endpoints<'_>, offer: &impl Offer) -> Option<Value> {
     let resource_type = ResourceType::parse(text(theirs, "type")?)?;
     let codes = array(theirs, "interaction").iter().filter_map(|interaction| text(interaction, "code"));
-    let served: Vec<Value> = codes
-        .filter(|code| INTERACTIONS.contains(code) && offer.interaction(resource_type, code))
-        .map(|code| json!({ "code": code }))
-        .collect();
+    let mut codes: Vec<&str> = codes.filter(|code| INTERACTIONS.contains(code) && *code != "patch").collect();
+    // The gateway applies a patch itself, and sends an update.
+    if codes.contains(&"update") {
+        codes.push("patch");
+    }
+    codes.retain(|code| offer.interaction(resource_type, code));
+    let served: Vec<Value> = codes.iter().map(|code| json!({ "code": code })).collect();
     if served.is_empty() {
         return None;
     }
@@ -161,8 +195,21 @@ fn resource(theirs: &Value, endpoints: &Endpoints<'_>, offer: &impl Offer) -> Op
         set_one(&mut ours, "profile", profile.into());
     }
     set(&mut ours, "supportedProfile", names(theirs, "supportedProfile", endpoints));
-    let searchable = served.iter().any(|interaction| text(interaction, "code") == Some("search-type"));
+    let offered = |code: &str| codes.contains(&code);
+    let searchable = offered("search-type");
     set(&mut ours, "interaction", served);
+    // Conditions are resolved by the gateway, with a search.
+    for (name, code) in [("conditionalCreate", "create"), ("conditionalUpdate", "update")] {
+        if searchable && offered(code) {
+            set_one(&mut ours, name, true.into());
+        }
+    }
+    if searchable && offered("delete") {
+        set_one(&mut ours, "conditionalDelete", "single".into());
+    }
+    if let Some(true) = theirs.get("updateCreate").and_then(Value::as_bool).filter(|_| offered("update")) {
+        set_one(&mut ours, "updateCreate", true.into());
+    }
     if let Some(versioning @ ("no-version" | "versioned" | "versioned-update")) = text(theirs, "versioning") {
         set_one(&mut ours, "versioning", versioning.into());
     }
@@ -177,7 +224,26 @@ fn resource(theirs: &Value, endpoints: &Endpoints<'_>, offer: &impl Offer) -> Op
         let served = parameters.filter_map(|parameter| search_parameter(parameter, resource_type, endpoints, offer));
         set(&mut ours, "searchParam", served.collect());
     }
+    let own = if searchable { offer.own_operations(resource_type) } else { Vec::new() };
+    let mut known = names_of(theirs);
+    known.extend(of_all);
+    set(&mut ours, "operation", operations(&known, &own, Some(resource_type), offer));
     Some(ours)
+}
+
+/// The names of the operations that the upstream has here.
+fn names_of(theirs: &Value) -> Vec<&str> {
+    let names = array(theirs, "operation").iter().filter_map(|operation| text(operation, "name"));
+    names.map(|name| name.trim_start_matches('$')).collect()
+}
+
+/// Those of these that are served, and our own; each once.
+fn operations(theirs: &[&str], own: &[&str], of: Option<ResourceType>, offer: &impl Offer) -> Vec<Value> {
+    let mut names: Vec<&str> = theirs.iter().chain(own).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    let served = names.into_iter().filter_map(|name| Some((name, offer.operation(of, name)?)));
+    served.map(|(name, definition)| json!({ "name": name, "definition": definition })).collect()
 }
 
 fn search_parameter(

@@ -20,11 +20,21 @@
 //! }
 //! ```
 
+mod binary;
+
 pub mod bundle;
 
 pub mod capabilities;
 
-pub mod facts;
+mod entries;
+
+mod history;
+
+mod linked;
+
+mod one;
+
+mod operation;
 
 pub mod outcome;
 
@@ -32,25 +42,27 @@ pub mod projection;
 
 pub mod seal;
 
+mod searchset;
+
 pub mod urls;
+
+mod written;
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 
-use self::bundle::{BundleKind, Entry, Fault, Frame, Mode, Relation, Review, Total, Verdict};
-use self::facts::Facts;
-use self::seal::{Continuation, Sealer};
+use self::seal::Sealer;
 use self::urls::Rebase;
-use crate::authorize::Obligations;
+use crate::authorize::{Evidence, Obligations, Within};
 use crate::error::{Refusal, UpstreamFault};
+use crate::fhir::facts::Facts;
+use crate::fhir::interaction::Interaction;
 use crate::fhir::projection::kept_elements;
-use crate::fhir::reference::{Bases, LogicalId};
-use crate::fhir::request::Interaction;
-use crate::fhir::resource_type::ResourceType;
-use crate::forward::{Answered, Evidence, Unfiltered};
+use crate::fhir::reference::Bases;
+use crate::forward::{Answered, Unfiltered};
 use crate::json::{Edits, Json, Limits};
 use crate::listen::{Body, full};
 
@@ -81,6 +93,8 @@ pub(crate) struct Told {
     pub(crate) patients: BTreeSet<String>,
     /// Entries that were left out.
     pub(crate) withheld: u64,
+    /// The version that a change made.
+    pub(crate) version: Option<String>,
 }
 
 impl Filter {
@@ -103,107 +117,55 @@ impl Filter {
     /// what it should not.
     pub fn release(&self, unfiltered: Unfiltered) -> Result<Releasable, Refusal> {
         let Unfiltered { answer, obligations, current, .. } = unfiltered;
-        let search = match &obligations.interaction {
-            Interaction::Read { resource_type, id } => {
-                return self.release_one(
-                    answer,
-                    &obligations,
-                    &Asked { resource_type: *resource_type, id, version: None },
-                    None,
-                );
-            }
-            Interaction::Vread { resource_type, id, version } => {
-                let asked = Asked { resource_type: *resource_type, id, version: Some(version) };
-                // Without the current version nobody can say that the resource is still visible.
-                let current = current.ok_or(Refusal::NotFound)?;
-                return self.release_one(answer, &obligations, &asked, Some(&current));
-            }
-            Interaction::SearchType { resource_type } => *resource_type,
-            _ => return Err(unusable("an answer to an interaction that is not served")),
-        };
-        self.release_searchset(answer, &obligations, search)
+        self.release_answer(answer, obligations, current)
     }
 
-    fn release_one(
+    fn release_answer(
         &self,
         answer: Answered,
-        obligations: &Obligations,
-        asked: &Asked<'_>,
-        current: Option<&Evidence>,
+        mut obligations: Obligations,
+        current: Option<Evidence>,
     ) -> Result<Releasable, Refusal> {
-        let (body, etag, last_modified) = match answer {
-            Answered::Resource { body, etag, last_modified } => (body, etag, last_modified),
-            Answered::Absent | Answered::Refused { .. } | Answered::Nothing => return Err(Refusal::NotFound),
-        };
-        if let Some(current) = current {
-            let body = current.body.clone().ok_or(Refusal::NotFound)?;
-            let json = strict(body)?;
-            let latest = Asked { version: None, ..*asked };
-            self.judge_one(&json, obligations, &latest)?;
+        if !obligations.each.is_empty() {
+            return self.release_transaction(answer, &mut obligations);
         }
-        let json = strict(body)?;
-        let facts = self.judge_one(&json, obligations, asked)?;
-        let mut told = Told::default();
-        self.tell(&mut told, &facts, obligations);
-        let mut edits = Edits::new(&json);
-        self.shape(&facts, obligations, &mut edits);
-        let body = if edits.is_empty() {
-            json.bytes().clone()
-        } else {
-            Bytes::from(edits.apply().map_err(|_| unusable("edits contradict each other"))?)
-        };
-        let mut headers = HeaderMap::new();
-        let whole = !obligations.projection.is_partial();
-        if whole && let Some(etag) = etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
-            let unchanged = obligations.if_none_match.as_deref().is_some_and(|tags| names_tag(tags, etag.as_bytes()));
-            headers.insert(ETAG, etag);
-            if unchanged {
-                return Ok(Releasable { status: StatusCode::NOT_MODIFIED, headers, body: Bytes::new(), told });
+        if let Some(changed) = &obligations.changed {
+            return self.release_written(answer, &obligations, changed);
+        }
+        if let Some(judged) = obligations.beside.judged() {
+            return self.release_operation(answer, &obligations, judged);
+        }
+        match &obligations.interaction {
+            Interaction::Read { resource_type, id } => {
+                let asked = one::Asked { resource_type: *resource_type, id, version: None };
+                self.release_one(answer, &obligations, &asked, None)
             }
+            Interaction::Vread { resource_type, id, version } => {
+                let asked = one::Asked { resource_type: *resource_type, id, version: Some(version) };
+                // Without the current version nobody can say that the resource is still visible.
+                let current = current.ok_or(Refusal::NotFound)?;
+                self.release_one(answer, &obligations, &asked, Some(&current))
+            }
+            Interaction::SearchType { .. } | Interaction::SearchCompartment { .. } | Interaction::SearchSystem => {
+                self.release_searchset(answer, &obligations)
+            }
+            Interaction::HistoryInstance { .. } | Interaction::HistoryType { .. } | Interaction::HistorySystem => {
+                self.release_history(answer, &obligations)
+            }
+            _ => Err(unusable("an answer to an interaction that is not served")),
         }
-        if let Some(value) = last_modified.and_then(|date| HeaderValue::from_str(&date).ok()) {
-            headers.insert(LAST_MODIFIED, value);
-        }
-        Ok(Releasable::new(headers, body, obligations, told))
     }
 
-    /// Tests one resource that was asked for by id. What is asked for and what comes must be the same; whether it may be
-    /// seen is answered like absence.
-    fn judge_one<'j>(
-        &self,
-        json: &'j Json,
-        obligations: &Obligations,
-        asked: &Asked<'_>,
-    ) -> Result<Facts<'j>, Refusal> {
-        let facts = Facts::of(json.root()).map_err(|_| unusable("not a resource"))?;
-        let other = || unusable("another resource than was asked for");
-        if facts.resource_type() != asked.resource_type {
-            return Err(other());
-        }
-        let same = facts.id().is_some_and(|id| id.as_str() == asked.id.as_str())
-            && asked.version.is_none_or(|version| facts.version_id().is_none_or(|found| found == *version));
-        // That it is another one is told only of what may be seen: an upstream that folds the case of ids must not show by a
-        // 502 that it has one.
-        if !self.within_compartment(&facts, obligations) {
-            return Err(Refusal::NotFound);
-        }
-        if !same {
-            return Err(other());
-        }
-        if self.allowed(&facts, obligations) { Ok(facts) } else { Err(Refusal::NotFound) }
-    }
-
-    fn allowed(&self, facts: &Facts<'_>, obligations: &Obligations) -> bool {
-        obligations.types.contains(&facts.resource_type()) && self.within_compartment(facts, obligations)
-    }
-
-    fn within_compartment(&self, facts: &Facts<'_>, obligations: &Obligations) -> bool {
-        obligations.compartment.as_ref().is_none_or(|patient| facts.member(patient.as_id(), &self.bases))
-    }
-
-    fn shape(&self, facts: &Facts<'_>, obligations: &Obligations, edits: &mut Edits<'_>) {
-        urls::rewrite(facts.resource(), edits, &mut |_, url| self.rebase.outward(url));
+    /// Returns whether a link in it ends, so that a copy of it is not good for as long as the resource is.
+    fn shape(&self, facts: &Facts<'_>, obligations: &Obligations, edits: &mut Edits<'_>) -> bool {
+        let mut ends = false;
+        urls::rewrite(facts.resource(), edits, &mut |position, url| {
+            let link = self.attachment(facts, obligations, position, url);
+            ends |= link.is_some();
+            link.or_else(|| self.rebase.outward(url))
+        });
         Self::project(facts, obligations, edits);
+        ends
     }
 
     fn project(facts: &Facts<'_>, obligations: &Obligations, edits: &mut Edits<'_>) {
@@ -217,104 +179,42 @@ impl Filter {
         if let Some(id) = facts.id() {
             told.resources.push(format!("{}/{}", facts.resource_type(), id));
         }
-        match &obligations.compartment {
-            Some(patient) => note(&mut told.patients, patient.as_str()),
-            None => facts.patients(&self.bases).iter().for_each(|patient| note(&mut told.patients, patient.as_str())),
-        }
-    }
-
-    fn release_searchset(
-        &self,
-        answer: Answered,
-        obligations: &Obligations,
-        resource_type: ResourceType,
-    ) -> Result<Releasable, Refusal> {
-        let self_link = format!("{}/{}", self.rebase.ours(), obligations.self_link);
-        let body = match answer {
-            Answered::Resource { body, .. } => body,
-            Answered::Nothing => {
-                let body = empty_searchset(&self_link, obligations.compartment.is_none());
-                return Ok(Releasable::new(HeaderMap::new(), body, obligations, Told::default()));
+        let mut reaches = [&obligations.reach].into_iter().chain(obligations.beside.also());
+        let within =
+            reaches.find_map(|reach| reach.admits_among(facts, &self.bases, Some(obligations.beside.company())));
+        match within.map(|allowance| &allowance.within) {
+            Some(Within::Compartment(patient)) => note(&mut told.patients, patient.as_str()),
+            Some(Within::Attached(access)) => {
+                access.patients().iter().for_each(|patient| note(&mut told.patients, patient.as_str()));
             }
-            Answered::Absent => return Err(Refusal::Upstream(UpstreamFault::Status(404))),
-            Answered::Refused { body } => {
-                let json = strict(body)?;
-                return Err(Refusal::UpstreamRefused { outcome: outcome::sanitise(json.root()).into() });
-            }
-        };
-        let json = strict(body)?;
-        let frame = Frame {
-            kind: BundleKind::Searchset,
-            rebase: &self.rebase,
-            self_link: &self_link,
-            total: if obligations.compartment.is_some() { Total::Remove } else { Total::Keep },
-        };
-        let mut reviewer = Reviewer { filter: self, obligations, resource_type, told: Told::default() };
-        let released = bundle::review(&json, &frame, &mut reviewer).map_err(|fault| match fault {
-            Fault::Violation(_) => Refusal::Upstream(UpstreamFault::Foreign),
-            Fault::NotTheBundle | Fault::Malformed(_) | Fault::NotAResource | Fault::Contradiction => {
-                unusable(fault.id())
-            }
-        })?;
-        let mut told = reviewer.told;
-        told.withheld = released.dropped as u64;
-        Ok(Releasable::new(HeaderMap::new(), released.body.into(), obligations, told))
-    }
-}
-
-struct Asked<'a> {
-    resource_type: ResourceType,
-    id: &'a LogicalId,
-    version: Option<&'a LogicalId>,
-}
-
-struct Reviewer<'f> {
-    filter: &'f Filter,
-    obligations: &'f Obligations,
-    resource_type: ResourceType,
-    told: Told,
-}
-
-impl Review for Reviewer<'_> {
-    fn judge(&mut self, entry: &Entry<'_>) -> Verdict {
-        let allowed = self.filter.allowed(&entry.facts, self.obligations);
-        match entry.mode {
-            Mode::Match if allowed && entry.facts.resource_type() == self.resource_type => {
-                self.filter.tell(&mut self.told, &entry.facts, self.obligations);
-                Verdict::Keep
-            }
-            Mode::Match => Verdict::Violation("upstream_foreign_match"),
-            // Nothing is included that was not asked for, and includes are not served.
-            Mode::Include | Mode::Outcome => Verdict::Drop,
+            _ => facts.patients(&self.bases).iter().for_each(|patient| note(&mut told.patients, patient.as_str())),
         }
-    }
-
-    fn shape(&mut self, entry: &Entry<'_>, edits: &mut Edits<'_>) {
-        Filter::project(&entry.facts, self.obligations, edits);
-    }
-
-    fn seal(&mut self, _relation: Relation, url: &str) -> Option<String> {
-        let path_and_query = self.filter.rebase.below(url)?.to_owned();
-        if path_and_query.contains('#') {
-            return None;
-        }
-        let continuation = Continuation { resource_type: self.resource_type, path_and_query };
-        let Obligations { principal, compartment, projection, .. } = self.obligations;
-        let sealed = self.filter.sealer.seal(&continuation, principal, compartment.as_ref())?;
-        let mut link = format!("{}/{}?_page={sealed}", self.filter.rebase.ours(), self.resource_type.name());
-        if let Some(parameter) = projection.parameter() {
-            link.push('&');
-            link.push_str(&parameter);
-        }
-        Some(link)
     }
 }
 
 impl Releasable {
     fn new(mut headers: HeaderMap, body: Bytes, obligations: &Obligations, told: Told) -> Self {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/fhir+json"));
         let body = if obligations.head { Bytes::new() } else { body };
         Self { status: StatusCode::OK, headers, body, told }
+    }
+
+    /// An answer without a body.
+    fn nothing() -> Self {
+        let (headers, body, told) = (HeaderMap::new(), Bytes::new(), Told::default());
+        Self { status: StatusCode::NO_CONTENT, headers, body, told }
+    }
+
+    /// An answer with this body.
+    fn json(body: Bytes, told: Told) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
+        Self { status: StatusCode::OK, headers, body, told }
+    }
+
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// The body, for the patient picker, which shows a part of it on our own page.
@@ -345,21 +245,4 @@ fn note(patients: &mut BTreeSet<String>, patient: &str) {
     if !patients.contains(patient) {
         patients.insert(patient.to_owned());
     }
-}
-
-/// `If-None-Match` (RFC 9110 section 13.1.2): weak comparison against one of the tags, or `*`.
-fn names_tag(tags: &str, etag: &[u8]) -> bool {
-    let weak = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
-    tags.trim() == "*" || tags.split(',').any(|tag| weak(tag.trim().as_bytes()) == weak(etag))
-}
-
-fn empty_searchset(self_link: &str, total: bool) -> Bytes {
-    let mut text = br#"{"resourceType":"Bundle","type":"searchset","#.to_vec();
-    if total {
-        text.extend_from_slice(br#""total":0,"#);
-    }
-    text.extend_from_slice(br#""link":[{"relation":"self","url":"#);
-    crate::json::quote_into(self_link, &mut text);
-    text.extend_from_slice(b"}]}");
-    text.into()
 }

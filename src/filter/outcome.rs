@@ -3,7 +3,9 @@
 //! `diagnostics`, `details`, `location`, `expression`, `text` and extensions name resources, searches and stack frames of
 //! the upstream, so they never leave. Severity and code leave only when they are codes of the required value sets.
 
-use crate::json::Value;
+use super::urls::Rebase;
+use crate::fhir::resource_type::ResourceType;
+use crate::json::{Value, quote};
 
 /// An OperationOutcome that says no more than severities and codes, each pair once, in the order of `outcome`.
 ///
@@ -27,6 +29,63 @@ pub fn sanitise(outcome: Value<'_>) -> Vec<u8> {
     let issues: Vec<String> =
         issues.iter().map(|(severity, code)| format!(r#"{{"severity":"{severity}","code":"{code}"}}"#)).collect();
     format!(r#"{{"resourceType":"OperationOutcome","issue":[{}]}}"#, issues.join(",")).into_bytes()
+}
+
+/// Issues of a validation at most.
+const MOST: usize = 500;
+/// Longest sentence of an issue, in characters.
+const LONGEST: usize = 1000;
+
+/// What a validation of a resource of this type found: severities and codes, and the elements that are meant. Sentences leave only
+/// for those to whom nothing of the type is hidden (`in_words`), and none that names the upstream.
+#[must_use]
+pub fn of_validation(outcome: Value<'_>, of: ResourceType, in_words: Option<&Rebase>) -> Vec<u8> {
+    let code = |issue: Value<'_>, name: &str, known: &'static [&'static str], otherwise: &'static str| {
+        issue.member(name).and_then(|value| known.iter().find(|code| value.is(code)).copied()).unwrap_or(otherwise)
+    };
+    let mut issues = Vec::new();
+    for issue in outcome.member("issue").into_iter().flat_map(Value::elements).take(MOST) {
+        let severity = code(issue, "severity", SEVERITIES, "error");
+        let mut text = format!(r#"{{"severity":"{severity}","code":"{}""#, code(issue, "code", CODES, "processing"));
+        let elements = ["expression", "location"].into_iter().filter_map(|name| issue.member(name));
+        let elements = elements.flat_map(Value::flatten).filter_map(Value::string);
+        if let Some(element) = elements.into_iter().find(|element| is_element(element, of)) {
+            text.push_str(r#","expression":[""#);
+            text.push_str(&element);
+            text.push_str("\"]");
+        }
+        let sentence = issue.text("diagnostics").or_else(|| issue.member("details")?.text("text"));
+        if let (Some(rebase), Some(sentence)) = (in_words, sentence)
+            && !rebase.names_theirs(&sentence)
+        {
+            let sentence: String = sentence.chars().take(LONGEST).collect();
+            text.push_str(r#","diagnostics":"#);
+            text.push_str(&String::from_utf8_lossy(&quote(&sentence)));
+        }
+        text.push('}');
+        if !issues.contains(&text) {
+            issues.push(text);
+        }
+    }
+    if issues.is_empty() {
+        issues.push(r#"{"severity":"information","code":"informational"}"#.to_owned());
+    }
+    format!(r#"{{"resourceType":"OperationOutcome","issue":[{}]}}"#, issues.join(",")).into_bytes()
+}
+
+/// `Observation.component[0].valueQuantity`: the type, and elements of it.
+fn is_element(text: &str, of: ResourceType) -> bool {
+    let element = |part: &str| {
+        let (name, rest) = part.split_once('[').map_or((part, None), |(name, rest)| (name, Some(rest)));
+        let number = rest.is_none_or(|rest| {
+            let digits = rest.strip_suffix(']').unwrap_or_default();
+            !digits.is_empty() && digits.len() < 6 && digits.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let lower = name.starts_with(|first: char| first.is_ascii_lowercase());
+        lower && name.len() < 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric()) && number
+    };
+    let mut parts = text.split('.');
+    text.len() < 256 && parts.next() == Some(of.name()) && parts.all(element)
 }
 
 /// R4 valueset-issue-severity.html.

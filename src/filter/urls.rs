@@ -67,6 +67,13 @@ impl Rebase {
         &self.ours
     }
 
+    /// Whether the text names a host of the upstream.
+    #[must_use]
+    pub fn names_theirs(&self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        self.theirs.iter().any(|base| text.contains(&base.authority))
+    }
+
     /// `url` below our base, if it is the upstream's base or below it.
     #[must_use]
     pub fn outward(&self, url: &str) -> Option<String> {
@@ -85,6 +92,13 @@ impl Rebase {
         let path = rest.split(['?', '#']).next().unwrap_or_default();
         let ambiguous = path.split('/').any(is_dots) || rest.bytes().any(|byte| byte <= b' ' || byte == b'\\');
         (!ambiguous).then_some(rest)
+    }
+
+    /// The same of a link to a further page, which is asked for as it stands: without a fragment, and one line where several
+    /// are sealed together.
+    #[must_use]
+    pub fn continuation<'u>(&self, url: &'u str) -> Option<&'u str> {
+        self.below(url).filter(|rest| !rest.contains(['#', '\n']))
     }
 }
 
@@ -131,10 +145,19 @@ impl<'u> Parts<'u> {
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at_checked(end)?;
-        let default_port = if https { ":443" } else { ":80" };
-        let authority = authority.strip_suffix(default_port).unwrap_or(authority);
-        let authority = authority.strip_suffix(':').unwrap_or(authority);
+        let authority = without_default_port(authority, if https { "443" } else { "80" });
         (!authority.is_empty()).then_some(Self { https, authority, rest })
+    }
+}
+
+/// Without the scheme's default port, or a `:` that no port follows. What has more than one port is left as it is: it is no
+/// authority, and equals none.
+fn without_default_port<'u>(authority: &'u str, default: &str) -> &'u str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if (port.is_empty() || port == default) && (!host.contains(':') || host.ends_with(']')) => {
+            host
+        }
+        _ => authority,
     }
 }
 

@@ -20,9 +20,11 @@ use rustls_pki_types::pem::PemObject;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::narrowing::Narrowing;
 use super::target::{Target, base_text, target};
 use super::{Answered, Evidence};
 use crate::authorize::UpstreamRequest;
+use crate::clock::Clock;
 use crate::config::Fhir;
 use crate::error::UpstreamFault;
 
@@ -38,6 +40,7 @@ pub struct Upstream {
     turns: Arc<Semaphore>,
     pub(super) timeout: Duration,
     response_bytes: usize,
+    pub(super) narrowing: Arc<Narrowing>,
 }
 
 /// Why a client towards the upstream cannot be made.
@@ -54,12 +57,8 @@ impl Upstream {
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| UpstreamSettingError(format!("TLS towards the upstream cannot be set up: {error}")))?;
-        let tls = match &settings.upstream_ca {
-            None => builder
-                .try_with_platform_verifier()
-                .map_err(|error| UpstreamSettingError(format!("the system's certification authorities: {error}")))?
-                .with_no_client_auth(),
-            Some(path) => {
+        let tls = match (&settings.upstream_ca, settings.upstream.scheme()) {
+            (Some(path), _) => {
                 let wrong = |error: &dyn std::fmt::Display| {
                     UpstreamSettingError(format!("fhir.upstream_ca `{}`: {error}", path.display()))
                 };
@@ -70,6 +69,16 @@ impl Upstream {
                 }
                 builder.with_root_certificates(roots).with_no_client_auth()
             }
+            // No authority is asked, and a system without any will do.
+            (None, "http") => builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+            (None, _) => builder
+                .try_with_platform_verifier()
+                .map_err(|error| {
+                    UpstreamSettingError(format!(
+                        "the system's certification authorities cannot be used: {error}; name the upstream's own as `fhir.upstream_ca`"
+                    ))
+                })?
+                .with_no_client_auth(),
         };
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -103,7 +112,14 @@ impl Upstream {
             turns: Arc::new(Semaphore::new(settings.concurrency)),
             timeout: settings.timeout,
             response_bytes: settings.response_bytes,
+            narrowing: Arc::new(Narrowing::new(Clock::system())),
         })
+    }
+
+    /// The same, which knows by this clock how old is what it knows of the upstream.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { narrowing: Arc::new(Narrowing::new(clock)), ..self }
     }
 
     /// The upstream's CapabilityStatement, as evidence of what it is.
@@ -114,10 +130,14 @@ impl Upstream {
         let uri = format!("{}/metadata", self.base).parse().map_err(|_| UpstreamFault::Unreachable)?;
         let target = Target { uri, form: None };
         match self.exchange(&target, "capabilities", true).await?.0 {
-            Answered::Resource { body, .. } => Ok(Evidence { body: Some(body) }),
-            Answered::Nothing | Answered::Absent | Answered::Refused { .. } => {
-                Err(UpstreamFault::Unusable("no CapabilityStatement"))
-            }
+            Answered::Resource { body, .. } => Ok(Evidence::of(body, None)),
+            Answered::Nothing
+            | Answered::Each(_)
+            | Answered::PerType(_)
+            | Answered::Absent
+            | Answered::Refused { .. }
+            | Answered::Written(_)
+            | Answered::Declined { .. } => Err(UpstreamFault::Unusable("no CapabilityStatement")),
         }
     }
 
@@ -160,8 +180,25 @@ impl Upstream {
         Ok((answer, deadline))
     }
 
-    /// The request from nothing but the target and our own headers.
-    pub(super) fn request(&self, target: &Target, request_id: &str) -> Request<Full<Bytes>> {
+    /// One exchange that is not repeated whatever becomes of it: status, header fields and the whole body.
+    pub(super) async fn once(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), UpstreamFault> {
+        let Ok(Ok(_turn)) = timeout(TURN.min(self.timeout), self.turns.acquire()).await else {
+            return Err(UpstreamFault::Busy);
+        };
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|_| UpstreamFault::Unreachable)?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = self.collect(response).await?;
+            Ok((status, headers, body))
+        };
+        timeout(self.timeout, exchange).await.map_err(|_| UpstreamFault::Timeout)?
+    }
+
+    /// The header fields that every request has.
+    pub(super) fn headers(&self, request_id: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/fhir+json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -173,6 +210,12 @@ impl Upstream {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
+        headers
+    }
+
+    /// The request from nothing but the target and our own headers.
+    pub(super) fn request(&self, target: &Target, request_id: &str) -> Request<Full<Bytes>> {
+        let mut headers = self.headers(request_id);
         let (method, body) = match &target.form {
             None => (Method::GET, Bytes::new()),
             Some(form) => {
@@ -218,7 +261,7 @@ impl Upstream {
 }
 
 /// Only FHIR JSON in UTF-8 that is not encoded can be judged.
-fn fhir_json(headers: &HeaderMap) -> Result<(), UpstreamFault> {
+pub(super) fn fhir_json(headers: &HeaderMap) -> Result<(), UpstreamFault> {
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(UpstreamFault::Unusable("encoded though not asked for"));
@@ -241,6 +284,6 @@ fn fhir_json(headers: &HeaderMap) -> Result<(), UpstreamFault> {
     if json && utf8 { Ok(()) } else { Err(UpstreamFault::Unusable("not FHIR JSON in UTF-8")) }
 }
 
-fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
+pub(super) fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }

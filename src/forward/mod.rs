@@ -16,21 +16,55 @@
 //!     evidence
 //! }
 //! ```
+//!
+//! nor does an inquiry go where a permit does:
+//!
+//! ```compile_fail,E0308
+//! async fn send_inquiry(upstream: firebreak::forward::Upstream, inquiry: firebreak::authorize::Inquiry) {
+//!     let _ = upstream.send(inquiry, "request").await;
+//! }
+//! ```
+//! ```
+//! async fn inquire(upstream: firebreak::forward::Upstream, inquiry: firebreak::authorize::Inquiry) {
+//!     let _ = upstream.inquire(&inquiry, "request").await;
+//! }
+//! ```
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
+use http::StatusCode;
 
-use crate::authorize::{Obligations, Permit, UpstreamRequest};
+use crate::authorize::{Inquiry, Obligations, Permit, UpstreamRequest};
 use crate::error::UpstreamFault;
 use crate::fhir::reference::LogicalId;
 use crate::fhir::resource_type::ResourceType;
 
 mod client;
+mod narrowing;
 mod probe;
+mod reliance;
+
+mod operation;
 
 mod target;
 
+mod write;
+
+pub use crate::authorize::Evidence;
 pub use client::{Upstream, UpstreamSettingError};
 pub use probe::{Probe, ProbeError};
+pub use target::RequestLine;
+pub(crate) use target::request_lines;
+pub(crate) use write::Written;
+
+/// On how many types is searched at the same time for one request.
+const AT_A_TIME: usize = 4;
+
+/// URL and form of the request that `request` becomes below `base`.
+#[cfg(fuzzing)]
+pub(crate) fn target_for_fuzzing(base: &str, request: &UpstreamRequest) -> Option<(String, Option<String>)> {
+    target::target(base, request).map(|target| (target.uri.to_string(), target.form))
+}
 
 /// An upstream answer with the obligations it must still meet.
 #[derive(Debug)]
@@ -44,18 +78,12 @@ pub struct Unfiltered {
     _forwarded: (),
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Unfiltered {
     /// What `send` would give, had the upstream answered with this; for tests of the stages behind this one.
     pub(crate) fn for_test(permit: Permit, answer: Answered, current: Option<Bytes>) -> Self {
         let obligations = permit.obligations;
-        Self {
-            answer,
-            obligations,
-            current: current.map(|body| Evidence { body: Some(body) }),
-            spent: None,
-            _forwarded: (),
-        }
+        Self { answer, obligations, current: current.map(|body| Evidence::of(body, None)), spent: None, _forwarded: () }
     }
 }
 
@@ -70,43 +98,83 @@ pub(crate) enum Answered {
         /// `Last-Modified` as sent.
         last_modified: Option<String>,
     },
+    /// The answers of several searches, each with the place of its confines.
+    Each(Vec<(usize, Answered)>),
+    /// The answers of the searches on several types.
+    PerType(Vec<(Option<ResourceType>, Answered)>),
     /// Nothing was asked: an empty searchset.
     Nothing,
     /// 404 or 410, or a read that it refused.
     Absent,
     /// A search that it refused with 400 or 422, and its OperationOutcome.
     Refused { body: Bytes },
-}
-
-/// What the gateway itself read from the upstream in order to decide. It can be judged; it can never become [`Unfiltered`].
-#[derive(Debug)]
-pub struct Evidence {
-    /// `None`: absent.
-    pub(crate) body: Option<Bytes>,
+    /// A write that it made.
+    Written(Written),
+    /// A write that it did not make (400, 409, 412, 422), and its OperationOutcome, if there is one.
+    Declined { status: StatusCode, body: Bytes },
 }
 
 impl Upstream {
-    /// Makes the permitted request, and beside it the evidence it needs.
+    /// Makes the permitted request, and beside it the evidence it needs. A search that is confined is made only where the upstream
+    /// was found to honour what confines it.
     ///
     /// # Errors
     /// When the upstream cannot be reached, does not answer in time, or answers what cannot be judged.
     pub async fn send(&self, permit: Permit, request_id: &str) -> Result<Unfiltered, UpstreamFault> {
         let Permit { upstream, obligations, .. } = permit;
+        self.rely(&upstream, &obligations).await?;
         let started = tokio::time::Instant::now();
         let (answer, current) = match &upstream {
-            UpstreamRequest::Nothing { .. } => (Answered::Nothing, None),
             UpstreamRequest::Vread { resource_type, id, .. } => {
                 let version = self.call(&upstream, request_id);
                 let current = self.read_current(*resource_type, id, request_id);
                 let (answer, current) = tokio::try_join!(version, current)?;
                 (answer, Some(current))
             }
-            UpstreamRequest::Read { .. } | UpstreamRequest::Search { .. } | UpstreamRequest::Page { .. } => {
-                (self.call(&upstream, request_id).await?, None)
-            }
+            UpstreamRequest::PerType { searches } => (self.per_type(searches, request_id).await?, None),
+            UpstreamRequest::Each { .. }
+            | UpstreamRequest::Nothing { .. }
+            | UpstreamRequest::Read { .. }
+            | UpstreamRequest::Search { .. }
+            | UpstreamRequest::SearchCompartment { .. }
+            | UpstreamRequest::History { .. }
+            | UpstreamRequest::Page { .. }
+            | UpstreamRequest::Write(_)
+            | UpstreamRequest::Operation(_)
+            | UpstreamRequest::Transaction(_) => (self.in_parts(&upstream, request_id).await?, None),
         };
         let spent = (!matches!(answer, Answered::Nothing)).then(|| started.elapsed());
         Ok(Unfiltered { answer, obligations, current, spent, _forwarded: () })
+    }
+
+    /// A few searches at a time, so that one request does not take all turns.
+    async fn per_type(&self, searches: &[UpstreamRequest], request_id: &str) -> Result<Answered, UpstreamFault> {
+        let mut answers = Vec::with_capacity(searches.len());
+        for few in searches.chunks(AT_A_TIME) {
+            let calls = few.iter().map(|search| self.in_parts(search, request_id));
+            let types = few.iter().map(UpstreamRequest::searched_type);
+            answers.extend(types.zip(try_join_all(calls).await?));
+        }
+        Ok(Answered::PerType(answers))
+    }
+
+    /// One request, or the parts that it is made of.
+    async fn in_parts(&self, upstream: &UpstreamRequest, request_id: &str) -> Result<Answered, UpstreamFault> {
+        match upstream {
+            UpstreamRequest::Nothing { .. } => Ok(Answered::Nothing),
+            UpstreamRequest::Each { parts, .. } => {
+                let calls = parts.iter().map(|part| async move {
+                    Ok::<_, UpstreamFault>((part.place, self.call(&part.request, request_id).await?))
+                });
+                Ok(Answered::Each(try_join_all(calls).await?))
+            }
+            UpstreamRequest::Write(write) => self.write(write, request_id).await,
+            UpstreamRequest::Transaction(transaction) => self.transaction(transaction, request_id).await,
+            UpstreamRequest::Operation(invocation) if invocation.body.is_some() => {
+                self.invoke(invocation, request_id).await
+            }
+            one => self.call(one, request_id).await,
+        }
     }
 
     async fn read_current(
@@ -116,9 +184,27 @@ impl Upstream {
         request_id: &str,
     ) -> Result<Evidence, UpstreamFault> {
         let read = UpstreamRequest::Read { resource_type, id: id.clone() };
-        Ok(match self.call(&read, request_id).await? {
-            Answered::Resource { body, .. } => Evidence { body: Some(body) },
-            Answered::Nothing | Answered::Absent | Answered::Refused { .. } => Evidence { body: None },
+        self.evidence(&read, request_id).await
+    }
+
+    /// Reads what a decision needs, all at once.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn inquire(&self, inquiry: &Inquiry, request_id: &str) -> Result<Vec<Evidence>, UpstreamFault> {
+        try_join_all(inquiry.reads().iter().map(|read| self.evidence(read, request_id))).await
+    }
+
+    async fn evidence(&self, read: &UpstreamRequest, request_id: &str) -> Result<Evidence, UpstreamFault> {
+        Ok(match self.call(read, request_id).await? {
+            Answered::Resource { body, etag, .. } => Evidence::of(body, etag),
+            Answered::Refused { .. } => Evidence::refused(),
+            Answered::Nothing
+            | Answered::Each(_)
+            | Answered::PerType(_)
+            | Answered::Absent
+            | Answered::Written(_)
+            | Answered::Declined { .. } => Evidence::absent(),
         })
     }
 }

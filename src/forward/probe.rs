@@ -24,6 +24,8 @@ pub struct Probe {
     pub version: String,
     /// `CapabilityStatement.software.name`
     pub software: Option<String>,
+    /// The types with the interaction `search-type`.
+    pub searched: Vec<String>,
 }
 
 /// Why a server cannot be the upstream; says what was expected and, where known, what to do.
@@ -45,6 +47,28 @@ struct Statement {
     #[serde(default)]
     fhir_version: String,
     software: Option<Software>,
+    #[serde(default)]
+    rest: Vec<Rest>,
+}
+
+#[derive(Deserialize)]
+struct Rest {
+    #[serde(default)]
+    resource: Vec<Offered>,
+}
+
+#[derive(Deserialize)]
+struct Offered {
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    interaction: Vec<Interaction>,
+}
+
+#[derive(Deserialize)]
+struct Interaction {
+    #[serde(default)]
+    code: String,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +118,13 @@ impl Upstream {
                 self.base
             )));
         }
-        Ok(Probe { version, software: statement.software.and_then(|software| software.name) })
+        let offered = statement.rest.into_iter().flat_map(|rest| rest.resource);
+        let searches = |offered: &Offered| offered.interaction.iter().any(|one| one.code == "search-type");
+        Ok(Probe {
+            version,
+            software: statement.software.and_then(|software| software.name),
+            searched: offered.filter(searches).map(|offered| offered.r#type).collect(),
+        })
     }
 
     /// The id of any one resource of this type; `None` when there is none or it does not say.
@@ -199,9 +229,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_r4_server_is_recognised_by_its_capability_statement() {
-        let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"HAPI"}}"#;
+        let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"HAPI"},"rest":[{"resource":[
+            {"type":"Patient","interaction":[{"code":"read"},{"code":"search-type"}]},{"type":"Basic","interaction":[{"code":"read"}]},
+            {"type":"List"}]}]}"#;
         let probe = upstream(&answering(json(statement)).await).probe().await.unwrap();
-        assert_eq!(probe, Probe { version: "4.0.1".to_owned(), software: Some("HAPI".to_owned()) });
+        let (version, software, searched) = ("4.0.1".to_owned(), Some("HAPI".to_owned()), vec!["Patient".to_owned()]);
+        assert_eq!(probe, Probe { version, software, searched });
     }
 
     #[tokio::test]

@@ -1,7 +1,10 @@
 //! The upstream's URLs: its base from the configuration, and paths and queries rebuilt from parsed parts.
 
+use std::fmt;
+
 use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use url::Url;
 
 use crate::authorize::UpstreamRequest;
@@ -18,6 +21,53 @@ pub(super) struct Target {
     pub(super) uri: Uri,
     /// A form body: the request is a POST.
     pub(super) form: Option<String>,
+}
+
+/// A request line as it is sent, for records and explanations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RequestLine {
+    /// `GET`, `POST`, `PUT` or `DELETE`.
+    pub method: &'static str,
+    /// Path and query below the upstream's base.
+    pub target: String,
+    /// The form in the body of a search by POST.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
+}
+
+impl fmt::Display for RequestLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.target)?;
+        match &self.form {
+            Some(form) => write!(f, " with the form {form}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The lines that `request` is sent as; none when nothing is.
+pub(crate) fn request_lines(request: &UpstreamRequest) -> Vec<RequestLine> {
+    match request {
+        UpstreamRequest::Each { parts, .. } => {
+            return parts.iter().flat_map(|part| request_lines(&part.request)).collect();
+        }
+        UpstreamRequest::PerType { searches } => return searches.iter().flat_map(request_lines).collect(),
+        UpstreamRequest::Write(write) => return vec![super::write::request_line(write)],
+        UpstreamRequest::Operation(invocation) if invocation.body.is_some() => {
+            let target = super::operation::path(invocation);
+            return vec![RequestLine { method: "POST", target, form: None }];
+        }
+        UpstreamRequest::Transaction(_) => {
+            return vec![RequestLine { method: "POST", target: "/".to_owned(), form: None }];
+        }
+        _ => {}
+    }
+    let line = |Target { uri, form }: Target| RequestLine {
+        method: if form.is_some() { "POST" } else { "GET" },
+        target: uri.to_string(),
+        form,
+    };
+    target("", request).map(line).into_iter().collect()
 }
 
 /// Queries longer than this travel in a form body, and so do those that describe a person.
@@ -38,29 +88,61 @@ pub(super) fn target(base: &str, request: &UpstreamRequest) -> Option<Target> {
             (format!("{base}/{}/{}/_history/{}", resource_type.name(), id.as_str(), version.as_str()), None)
         }
         UpstreamRequest::Search { resource_type, parameters } => {
+            search(format!("{base}/{resource_type}"), *resource_type, parameters)
+        }
+        UpstreamRequest::SearchCompartment { compartment, id, resource_type, parameters } => {
+            search(format!("{base}/{compartment}/{id}/{resource_type}"), *resource_type, parameters)
+        }
+        UpstreamRequest::History { path, parameters } => {
             let query = encode(parameters);
-            if query.len() > LONG_QUERY || describes_person(*resource_type, parameters) {
-                (format!("{base}/{}/_search", resource_type.name()), Some(query))
-            } else if query.is_empty() {
-                (format!("{base}/{}", resource_type.name()), None)
-            } else {
-                (format!("{base}/{}?{query}", resource_type.name()), None)
-            }
+            (if query.is_empty() { format!("{base}/{path}") } else { format!("{base}/{path}?{query}") }, None)
         }
         UpstreamRequest::Page { path_and_query, .. } => (format!("{base}{path_and_query}"), None),
-        UpstreamRequest::Nothing { .. } => return None,
+        UpstreamRequest::Operation(invocation) => (format!("{base}{}", super::operation::path(invocation)), None),
+        // Each part has a target of its own, and so has a write.
+        UpstreamRequest::Each { .. }
+        | UpstreamRequest::PerType { .. }
+        | UpstreamRequest::Nothing { .. }
+        | UpstreamRequest::Write(_)
+        | UpstreamRequest::Transaction(_) => return None,
     };
     Some(Target { uri: text.parse().ok()?, form })
 }
 
-/// Whether a search says who somebody is: what is known of a person, as the picker's search has it, stands in no URL, and so in
-/// no log of URLs.
-fn describes_person(resource_type: ResourceType, parameters: &[(String, String)]) -> bool {
-    matches!(resource_type.name(), "Patient" | "RelatedPerson" | "Person")
-        && parameters.iter().any(|(name, _)| !name.starts_with('_'))
+fn search(path: String, resource_type: ResourceType, parameters: &[(String, String)]) -> (String, Option<String>) {
+    let query = encode(parameters);
+    if query.len() > LONG_QUERY || describes_person(resource_type, parameters) {
+        (format!("{path}/_search"), Some(query))
+    } else if query.is_empty() {
+        (path, None)
+    } else {
+        (format!("{path}?{query}"), None)
+    }
 }
 
-fn encode(parameters: &[(String, String)]) -> String {
+/// Whether a search says who somebody is: what is known of a person, as the picker's search has it, stands in no URL, and so in
+/// no log of URLs. A condition on another resource is most often on a person.
+fn describes_person(resource_type: ResourceType, parameters: &[(String, String)]) -> bool {
+    let person = matches!(resource_type.name(), "Patient" | "RelatedPerson" | "Person");
+    let describes = |name: &str| person && !name.starts_with('_') || name.contains('.') || name.starts_with("_has:");
+    parameters.iter().any(|(name, _)| describes(name))
+}
+
+/// The URL of a read or a search within a transaction, below the base: all of it, for an entry has no form.
+pub(super) fn below(request: &UpstreamRequest) -> Option<String> {
+    match request {
+        UpstreamRequest::Read { resource_type, id } => Some(format!("{resource_type}/{id}")),
+        UpstreamRequest::Search { resource_type, parameters } if parameters.is_empty() => {
+            Some(resource_type.name().to_owned())
+        }
+        UpstreamRequest::Search { resource_type, parameters } => {
+            Some(format!("{resource_type}?{}", encode(parameters)))
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn encode(parameters: &[(String, String)]) -> String {
     let mut text = String::new();
     for (name, value) in parameters {
         if !text.is_empty() {

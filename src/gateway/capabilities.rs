@@ -6,12 +6,15 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::authorize::serves;
 use crate::error::{Refusal, UpstreamFault};
 use crate::fhir::definitions::search_parameter;
+use crate::fhir::operation::{Level, Operation, known};
 use crate::fhir::resource_type::ResourceType;
 use crate::filter::capabilities::{Endpoints, Offer, capability_statement};
 use crate::filter::urls::Rebase;
 use crate::forward::Upstream;
+use crate::grant::route;
 
 /// How long a statement is taken for current.
 const CURRENT: Duration = Duration::from_secs(600);
@@ -22,19 +25,47 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Capabilities {
     rebase: Rebase,
-    authorize: String,
-    token: String,
+    issuer: String,
+    register: Option<String>,
     /// Stands in where the upstream's statement has no date.
     date: String,
+    /// The operations that the site lists.
+    listed: Vec<Operation>,
     known: Mutex<Known>,
 }
 
-/// What the request path serves: reads and type searches by the parameters of the definitions.
-struct Served;
+/// What the request path serves: reads, histories, type searches by the parameters of the definitions, changes, operations, batch
+/// and transaction.
+struct Served<'a> {
+    listed: &'a [Operation],
+}
 
-impl Offer for Served {
-    fn interaction(&self, _: ResourceType, code: &str) -> bool {
-        matches!(code, "read" | "vread" | "search-type")
+impl Offer for Served<'_> {
+    fn interaction(&self, resource_type: ResourceType, code: &str) -> bool {
+        match code {
+            "read" | "vread" | "history-instance" | "history-type" | "search-type" => serves(resource_type, false),
+            "create" | "update" | "patch" | "delete" => serves(resource_type, true),
+            _ => false,
+        }
+    }
+
+    fn of_the_system(&self, code: &str) -> bool {
+        matches!(code, "batch" | "transaction" | "history-system")
+    }
+
+    fn operation(&self, resource_type: Option<ResourceType>, name: &str) -> Option<String> {
+        let at = |operation: &&Operation| match resource_type {
+            None => operation.is_at(Level::System, None),
+            Some(_) => [Level::Type, Level::Instance].iter().any(|level| operation.is_at(*level, resource_type)),
+        };
+        let mut all = known().iter().chain(self.listed).filter(|operation| operation.name == name);
+        let operation = all.find(at)?;
+        let served = resource_type.is_none_or(|one| serves(one, operation.affects_state));
+        served.then(|| operation.definition.to_string())
+    }
+
+    fn own_operations(&self, resource_type: ResourceType) -> Vec<&'static str> {
+        if resource_type == ResourceType::DOCUMENT_REFERENCE { vec!["docref"] } else { Vec::new() }
     }
 
     fn search_parameter(&self, resource_type: ResourceType, name: &str) -> bool {
@@ -52,8 +83,26 @@ impl Capabilities {
     /// States what is served below `rebase`'s base, with the endpoints of `issuer`; `date` is when this process started.
     #[must_use]
     pub fn new(rebase: Rebase, issuer: &str, date: String) -> Self {
-        let (authorize, token) = (format!("{issuer}/authorize"), format!("{issuer}/token"));
-        Self { rebase, authorize, token, date, known: Mutex::new(Known::default()) }
+        Self {
+            rebase,
+            issuer: issuer.to_owned(),
+            register: None,
+            date,
+            listed: Vec::new(),
+            known: Mutex::new(Known::default()),
+        }
+    }
+
+    /// Names the registration endpoint, where there is one.
+    #[must_use]
+    pub fn with_registration(self, register: Option<String>) -> Self {
+        Self { register, ..self }
+    }
+
+    /// Names the operations that the site lists, where the upstream has them.
+    #[must_use]
+    pub fn with_operations(self, listed: Vec<Operation>) -> Self {
+        Self { listed, ..self }
     }
 
     /// Our CapabilityStatement. One that is past its time still serves while the upstream cannot be asked.
@@ -86,18 +135,19 @@ impl Capabilities {
     async fn fetch(&self, upstream: &Upstream) -> Result<Bytes, UpstreamFault> {
         let evidence = upstream.capabilities().await?;
         let body = evidence.body.ok_or(UpstreamFault::Unusable("no CapabilityStatement"))?;
+        let at = |path: &str| format!("{}{path}", self.issuer);
         let endpoints = Endpoints {
             rebase: &self.rebase,
             date: &self.date,
             description: "FHIR R4 through a SMART on FHIR gateway",
-            authorize: &self.authorize,
-            token: &self.token,
-            introspect: None,
-            manage: None,
-            register: None,
-            revoke: None,
+            authorize: &at(route::AUTHORIZE),
+            token: &at(route::TOKEN),
+            introspect: Some(&at(route::INTROSPECT)),
+            manage: Some(&at(route::MANAGE)),
+            register: self.register.as_deref(),
+            revoke: Some(&at(route::REVOKE)),
         };
-        capability_statement(body, &endpoints, &Served)
+        capability_statement(body, &endpoints, &Served { listed: &self.listed })
             .map(Into::into)
             .map_err(|_| UpstreamFault::Unusable("no CapabilityStatement of R4"))
     }

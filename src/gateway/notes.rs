@@ -6,9 +6,12 @@ use http_body::Body as _;
 use crate::audit::{Decision, Record, Upstream};
 use crate::authenticate::{Context, Principal};
 use crate::authorize::Permit;
-use crate::fhir::request::{FhirRequest, Interaction};
+use crate::canonicalise::FhirRequest;
+use crate::error::Refusal;
+use crate::fhir::interaction::Interaction;
 use crate::filter::Releasable;
 use crate::forward::Unfiltered;
+use crate::gateway::explanation::{self, Explanation};
 use crate::listen::{Body, Inbound};
 
 impl Record {
@@ -24,23 +27,47 @@ impl Record {
 
     /// The interaction that the canonicaliser found.
     pub(super) fn requested(&mut self, request: &FhirRequest) {
-        self.interaction = Some(request.interaction().code().into());
+        self.interaction = Some(match request.interaction() {
+            // By its name, as far as it is one.
+            Interaction::Operation { name, .. } => format!("${}", name.get(..64).unwrap_or(name)).into(),
+            other => other.code().into(),
+        });
         self.resource_type = request.interaction().resource_type().map(|resource_type| resource_type.name().into());
         match request.interaction() {
-            Interaction::Read { resource_type, id } => self.resource_ids = vec![format!("{resource_type}/{id}")],
+            Interaction::Read { resource_type, id }
+            | Interaction::HistoryInstance { resource_type, id }
+            | Interaction::Update { resource_type, id }
+            | Interaction::Patch { resource_type, id }
+            | Interaction::Delete { resource_type, id } => self.resource_ids = vec![format!("{resource_type}/{id}")],
             Interaction::Vread { resource_type, id, version } => {
                 self.resource_ids = vec![format!("{resource_type}/{id}")];
                 self.version_id = Some(version.to_string());
             }
-            _ => {}
-        }
-        if request.inbound.method == http::Method::POST && !request.inbound.body.is_empty() {
-            // A search by POST: the body is the query. It was checked to be UTF-8.
-            let form = String::from_utf8_lossy(&request.inbound.body);
-            match &request.inbound.query {
-                Some(query) => self.query(&format!("{query}&{form}")),
-                None => self.query(&form),
+            Interaction::SearchType { .. } | Interaction::SearchSystem | Interaction::SearchCompartment { .. } => {
+                self.search_by_post(&request.inbound);
             }
+            // A body that is a resource is in no record.
+            Interaction::HistoryType { .. }
+            | Interaction::HistorySystem
+            | Interaction::Create { .. }
+            | Interaction::ConditionalUpdate { .. }
+            | Interaction::ConditionalPatch { .. }
+            | Interaction::ConditionalDelete { .. }
+            | Interaction::Batch
+            | Interaction::Operation { .. }
+            | Interaction::Capabilities => {}
+        }
+    }
+
+    /// The form of a search is a part of its query (R4 http.html section 3.1.0.9). It was checked to be UTF-8.
+    fn search_by_post(&mut self, inbound: &Inbound) {
+        if inbound.body.is_empty() {
+            return;
+        }
+        let form = String::from_utf8_lossy(&inbound.body);
+        match &inbound.query {
+            Some(query) => self.query(&format!("{query}&{form}")),
+            None => self.query(&form),
         }
     }
 
@@ -65,9 +92,31 @@ impl Record {
     /// That it was permitted, and by which policies.
     pub(super) fn permitted(&mut self, permit: &Permit) {
         self.decision = Some(Decision::Permit);
-        self.policies.clone_from(&permit.obligations.policies);
-        if let Some(patient) = &permit.obligations.compartment {
-            self.patients = vec![patient.to_string()];
+        let obligations = &permit.obligations;
+        let all = || std::iter::once(obligations).chain(&obligations.each);
+        let changed = || all().filter_map(|one| one.changed.as_ref());
+        for policy in all().flat_map(explanation::policies) {
+            if !self.policies.contains(&policy) {
+                self.policies.push(policy);
+            }
+        }
+        self.patients = all().flat_map(|one| one.reach.patients()).map(ToString::to_string).collect();
+        self.patients.extend(changed().flat_map(|changed| changed.patients.iter().cloned()));
+        self.patients.sort_unstable();
+        self.patients.dedup();
+        let written =
+            changed().filter_map(|changed| Some(format!("{}/{}", changed.resource_type, changed.id.as_ref()?)));
+        let written: Vec<String> = written.collect();
+        if !written.is_empty() {
+            self.resource_ids = written;
+        }
+        self.explanation = Explanation::of_permit(permit).recorded();
+    }
+
+    /// Why it was refused; when it had been permitted, the explanation stays that of the permit.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        if self.explanation.is_empty() {
+            self.explanation = Explanation::of_refusal(refusal).recorded();
         }
     }
 
@@ -84,6 +133,9 @@ impl Record {
     pub(super) fn released(&mut self, releasable: &Releasable) {
         let told = &releasable.told;
         self.resource_ids.clone_from(&told.resources);
+        if told.version.is_some() {
+            self.version_id.clone_from(&told.version);
+        }
         let mut patients = told.patients.clone();
         patients.extend(self.patients.drain(..));
         self.patients = patients.into_iter().collect();

@@ -6,16 +6,18 @@
 //! the store: the launch handle is returned, not spent. SMART App Launch 2.2 "obtain authorization code", RFC 6749 sections
 //! 3.1 and 4.1.1, RFC 7636, RFC 8707, OpenID Connect Core section 3.1.2.1.
 
+use std::sync::Arc;
+
 use super::Grants;
 use super::authorization_response::{AuthorizationError, ReturnAddress};
 use super::form::Form;
-use super::pages::Problem;
+use super::pages::{Language, Problem};
 use super::records::Transaction;
 use super::scope_negotiation::{NegotiationError, negotiate};
-use crate::config::{Client, Config, GrantType};
-use crate::oauth::clients::Clients;
+use crate::clients::{Clients, RegisteredClient};
+use crate::config::{Client, Config, Dpop, GrantType};
+use crate::jose::dpop::Thumbprint;
 use crate::oauth::pkce::is_challenge;
-use crate::oauth::redirect_uri::is_registered;
 use crate::smart::scope::Scope;
 
 /// Bytes of `state` that are carried along.
@@ -38,31 +40,57 @@ pub(super) enum Refused {
     /// On a page of ours: there is no verified address to return to.
     Page(Problem<'static>),
     /// By a redirect.
-    Redirect { redirect_uri: String, state: Option<String>, error: AuthorizationError, description: String },
+    Redirect {
+        redirect_uri: String,
+        state: Option<String>,
+        error: AuthorizationError,
+        description: String,
+        /// Nobody of this site has looked at the client: no browser is sent there before a person has answered (RFC 9700
+        /// section 4.11.2), so whoever registers here gets no way to redirect from our address to theirs.
+        unverified: bool,
+    },
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// With the browser.
+    Direct,
+    /// From the client itself, before any browser (RFC 9126).
+    Pushing,
+    /// It was pushed, and now the browser came.
+    Pushed,
 }
 
 /// Checks everything that can be checked without the store.
-pub(super) fn check(grants: &Grants, form: &Form) -> Result<AuthorizationRequest, Refused> {
+pub(super) fn check(grants: &Grants, form: &Form, arrival: Arrival) -> Result<AuthorizationRequest, Refused> {
     let (client, redirect_uri) = verified_client(&grants.clients, form).map_err(Refused::Page)?;
     // A doubled `state` is not returned: which of the two would it be?
     let state = form.only("state").filter(|state| !state.is_empty() && state.len() <= MAX_STATE);
-    check_for(&grants.config, client, redirect_uri, state, form).map_err(|(error, description)| Refused::Redirect {
+    let checked = check_arrival(&grants.config, &client.config, form, arrival)
+        .and_then(|()| check_for(&grants.config, &client.config, redirect_uri, state, form));
+    checked.map_err(|(error, description)| Refused::Redirect {
         redirect_uri: redirect_uri.to_owned(),
         state: state.map(str::to_owned),
         error,
         description,
+        unverified: client.config.unverified,
     })
 }
 
 /// The registered client and its redirect URI (RFC 9700 section 2.1: compared exactly).
-fn verified_client<'a>(clients: &'a Clients, form: &'a Form) -> Result<(&'a Client, &'a str), Problem<'static>> {
+fn verified_client<'a>(
+    clients: &Clients,
+    form: &'a Form,
+) -> Result<(Arc<RegisteredClient>, &'a str), Problem<'static>> {
     let client_id = form.only("client_id").ok_or(Problem::UnknownClient)?;
-    let client = clients.find(client_id).map(|found| &found.config).ok_or(Problem::UnknownClient)?;
-    if client.ehr.is_some() || !client.grant_types.contains(&GrantType::AuthorizationCode) {
+    let client = clients.find(client_id).ok_or(Problem::UnknownClient)?;
+    let config = &client.config;
+    if config.ehr.is_some() || !config.grant_types.contains(&GrantType::AuthorizationCode) {
         return Err(Problem::UnknownClient);
     }
     let redirect_uri = form.only("redirect_uri").ok_or(Problem::UnknownRedirectUri)?;
-    is_registered(client, redirect_uri).then_some((client, redirect_uri)).ok_or(Problem::UnknownRedirectUri)
+    if client.has_redirect_uri(redirect_uri) { Ok((client, redirect_uri)) } else { Err(Problem::UnknownRedirectUri) }
 }
 
 type Flaw = (AuthorizationError, String);
@@ -73,6 +101,23 @@ fn flaw(error: AuthorizationError, description: &str) -> Flaw {
 
 fn invalid(description: &str) -> Flaw {
     flaw(AuthorizationError::InvalidRequest, description)
+}
+
+/// RFC 9126 sections 4 and 6, and that no other `request_uri` is known.
+fn check_arrival(config: &Config, client: &Client, form: &Form, arrival: Arrival) -> Result<(), Flaw> {
+    if form.only("request").is_some() {
+        return Err(flaw(AuthorizationError::RequestNotSupported, "request objects are not supported"));
+    }
+    if form.only("request_uri").is_some() {
+        let description = "the only request_uri that is supported is one of a pushed authorization request";
+        return Err(flaw(AuthorizationError::RequestUriNotSupported, description));
+    }
+    let must_be_pushed =
+        client.require_pushed_authorization_requests || config.tokens.require_pushed_authorization_requests;
+    match arrival {
+        Arrival::Direct if must_be_pushed => Err(invalid("the request must be pushed, and named by its request_uri")),
+        Arrival::Direct | Arrival::Pushing | Arrival::Pushed => Ok(()),
+    }
 }
 
 fn check_for(
@@ -86,22 +131,18 @@ fn check_for(
         return Err(invalid("a parameter occurs more than once"));
     }
     let state = state.ok_or_else(|| invalid("the parameter state is required, with 1 to 4096 bytes"))?;
-    if form.only("request").is_some() {
-        return Err(flaw(AuthorizationError::RequestNotSupported, "request objects are not supported"));
-    }
-    if form.only("request_uri").is_some() {
-        return Err(flaw(AuthorizationError::RequestUriNotSupported, "request_uri is not supported"));
-    }
     check_response_type(form)?;
     check_audience(config, form)?;
     let code_challenge = code_challenge(form)?;
     let prompt = prompt(form)?;
+    if prompt.none && client.unverified {
+        return Err(flaw(AuthorizationError::ConsentRequired, "an app that is not verified is always asked about"));
+    }
     let max_age = max_age(form)?;
     let scopes = scopes(client, form)?;
     let launch = launch(client, &scopes, form)?;
     Ok(AuthorizationRequest {
         transaction: Transaction {
-            browser: String::new(),
             client_id: client.client_id.clone(),
             redirect_uri: redirect_uri.to_owned(),
             state: state.to_owned(),
@@ -113,14 +154,9 @@ fn check_for(
             prompt_login: prompt.login,
             max_age,
             login_hint: short(form, "login_hint")?,
-            launch: None,
-            user: None,
-            auth_time: None,
-            offered_patients: Vec::new(),
-            patient: None,
-            encounter: None,
-            offered_encounters: Vec::new(),
-            offered_scopes: Vec::new(),
+            language: form.only("ui_locales").and_then(Language::of_ui_locales),
+            dpop_jkt: dpop_jkt(client, form)?,
+            ..Transaction::default()
         },
         launch,
     })
@@ -140,23 +176,32 @@ fn check_response_type(form: &Form) -> Result<(), Flaw> {
     }
 }
 
-/// `aud` (SMART) or `resource` (RFC 8707) must be our FHIR base; one trailing slash is tolerated, nothing else.
+/// `aud` (SMART) and each `resource` (RFC 8707) must be our FHIR base, and one of them must be there.
 fn check_audience(config: &Config, form: &Form) -> Result<(), Flaw> {
-    let ours = config.fhir_base();
-    let plain = |value: &str| value.strip_suffix('/').unwrap_or(value).to_owned();
-    let aud = form.only("aud").filter(|value| !value.is_empty()).map(plain);
-    let resource = form.only("resource").filter(|value| !value.is_empty()).map(plain);
-    match (aud, resource) {
-        (None, None) => Err(invalid("the parameter aud is required: the FHIR base URL the token is for")),
-        (Some(aud), Some(resource)) if aud != resource => {
+    let aud = form.only("aud").filter(|value| !value.is_empty());
+    let resources: Vec<&str> = form.all("resource").filter(|value| !value.is_empty()).collect();
+    match aud {
+        None if resources.is_empty() => {
+            Err(invalid("the parameter aud is required: the FHIR base URL the token is for"))
+        }
+        Some(aud) if !resources.iter().all(|resource| plain(resource) == plain(aud)) => {
             Err(flaw(AuthorizationError::InvalidTarget, "aud and resource name different servers"))
         }
-        (Some(aud), _) if aud != ours => Err(invalid("aud is not the FHIR base URL of this server")),
-        (None, Some(resource)) if resource != ours => {
+        Some(aud) if !is_fhir_base(config, aud) => Err(invalid("aud is not the FHIR base URL of this server")),
+        None if !resources.iter().all(|resource| is_fhir_base(config, resource)) => {
             Err(flaw(AuthorizationError::InvalidTarget, "resource is not the FHIR base URL of this server"))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `url` is our FHIR base; one trailing slash is tolerated, nothing else.
+pub(super) fn is_fhir_base(config: &Config, url: &str) -> bool {
+    plain(url) == config.fhir_base()
+}
+
+fn plain(url: &str) -> &str {
+    url.strip_suffix('/').unwrap_or(url)
 }
 
 /// RFC 7636 section 4.3; S256 only, for every client.
@@ -169,6 +214,15 @@ fn code_challenge(form: &Form) -> Result<String, Flaw> {
         Ok(challenge.to_owned())
     } else {
         Err(invalid("code_challenge must be 43 characters of base64url"))
+    }
+}
+
+/// The key that the code is to be bound to (RFC 9449 section 10).
+fn dpop_jkt(client: &Client, form: &Form) -> Result<Option<String>, Flaw> {
+    let Some(jkt) = form.only("dpop_jkt").filter(|_| client.dpop != Dpop::Off) else { return Ok(None) };
+    match Thumbprint::parse(jkt) {
+        Some(key) => Ok(Some(key.to_string())),
+        None => Err(invalid("dpop_jkt must be a SHA-256 thumbprint: 43 characters of base64url")),
     }
 }
 
@@ -215,6 +269,7 @@ fn scopes(client: &Client, form: &Form) -> Result<Vec<String>, Flaw> {
         let description = match error {
             NegotiationError::Empty => "the parameter scope is required",
             NegotiationError::System => "system/ scopes are for backend services, not for this endpoint",
+            NegotiationError::TooMany => "the parameter scope may have up to 400 scopes and 32 KiB",
             NegotiationError::NothingLeft => "none of the requested scopes can be granted to this client",
         };
         flaw(AuthorizationError::InvalidScope, description)
@@ -249,10 +304,13 @@ impl Refused {
     }
 
     /// The answer.
-    pub(super) fn answer(&self, config: &Config, request_id: &str) -> super::Answer {
+    pub(super) fn answer(&self, config: &Config, language: Language, request_id: &str) -> super::Answer {
         match self {
-            Self::Page(problem) => problem.page(config, request_id),
-            Self::Redirect { redirect_uri, state, error, description } => {
+            Self::Page(problem) => problem.page(config, language, request_id),
+            Self::Redirect { unverified: true, description, .. } => {
+                Problem::UnverifiedApp(description).page(config, language, request_id)
+            }
+            Self::Redirect { redirect_uri, state, error, description, unverified: false } => {
                 ReturnAddress { redirect_uri, state: state.as_deref() }.error(config, *error, description)
             }
         }

@@ -139,6 +139,7 @@ mod tests {
         answer.0.headers().get(LOCATION).unwrap().to_str().unwrap().to_owned()
     }
 
+    // A11, N4
     #[test]
     fn a11_code_state_and_issuer_are_added_to_the_redirect_uri() {
         assert_eq!(

@@ -13,19 +13,22 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::grants::{issue_code, new_grant_id};
-use super::records::{Code, Grant, User};
+use super::records::{Code, Grant, Online, User};
 use super::revocations::Revocations;
+use super::token_endpoint::Commit;
 use super::{Answer, DirectoryError, EncounterSummary, Grants, PatientDirectory, PatientSummary};
-use crate::admit::FailedCredentials;
+use crate::admit::{FailedCredentials, HourlyBudget};
+use crate::clients::Clients;
+use crate::clients::key_sets::KeySets;
+use crate::clients::tests::client;
 use crate::clock::Clock;
 use crate::config::{self, ClientAuthentication, Config};
-use crate::jose::Keys;
 use crate::jose::assertion::tests::TestKeys;
+use crate::keys::Keys;
 use crate::listen::Inbound;
-use crate::oauth::clients::Clients;
-use crate::oauth::clients::tests::client;
+use crate::outbound::Outbound;
 use crate::secret::Digest;
-use crate::store::SqliteStore;
+use crate::store::{Entry, Kind, SqliteStore};
 
 pub(super) const NOW: i64 = 1_900_000_000;
 pub(super) const ISSUER: &str = "https://gateway.example.org";
@@ -76,10 +79,14 @@ impl Site {
             patients: Arc::new(Nobody),
             keys: Arc::clone(&KEYS.0),
             login: Arc::default(),
+            providers: Arc::default(),
             clients: Arc::default(),
             failures: Arc::new(FailedCredentials::new(u32::MAX)),
             revocations: Arc::new(Revocations::new(clock.clone())),
+            registrations: Arc::new(HourlyBudget::new(1_000)),
             under_way: Arc::default(),
+            outbound: Outbound::new(None).unwrap(),
+            key_sets: Arc::new(KeySets::new(Outbound::new(None).unwrap())),
         };
         let mut site = Self { grants, clock, _directory: directory };
         site.configure(change);
@@ -98,7 +105,7 @@ impl Site {
     pub(super) async fn code(&self, grant: Grant) -> String {
         let redirect_uri = format!("https://{}.example.org/cb", grant.client_id);
         let nonce = Some("n-0S6_WzA2Mj".to_owned());
-        let code = Code { grant, redirect_uri, code_challenge: CHALLENGE.to_owned(), nonce };
+        let code = Code { grant, redirect_uri, code_challenge: CHALLENGE.to_owned(), nonce, ..Code::default() };
         issue_code(&self.grants, code).await.unwrap()
     }
 
@@ -107,14 +114,55 @@ impl Site {
         self.token_with(&[], fields).await
     }
 
+    /// Posts a form to the introspection endpoint, with header fields.
+    pub(super) async fn introspect(&self, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply {
+        let mut facts = Facts::default();
+        let inbound = form("/introspect", headers, fields);
+        let answer = super::introspection_endpoint::respond(&self.grants, &inbound, &mut facts).await;
+        reply(answer, facts)
+    }
+
+    /// Posts a form to the revocation endpoint, with header fields.
+    pub(super) async fn revoke(&self, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply {
+        let mut facts = Facts::default();
+        let inbound = form("/revoke", headers, fields);
+        let answer = super::revocation_endpoint::respond(&self.grants, &inbound, &mut facts).await;
+        reply(answer, facts)
+    }
+
     /// Posts a form to the token endpoint, with header fields.
     pub(super) async fn token_with(&self, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply {
-        let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let mut inbound = inbound("POST", "/token", headers, body.into());
-        inbound.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let (answer, commit, mut facts) = self.prepare(headers, fields).await;
+        let Some(commit) = commit else { return reply(answer, facts) };
+        match commit.run(&self.grants, &mut facts).await {
+            Ok(()) => reply(answer, facts),
+            Err(error) => reply(super::token_endpoint::refused(&self.grants, &error, &mut facts), facts),
+        }
+    }
+
+    /// A token request up to its record.
+    pub(super) async fn prepare(
+        &self,
+        headers: &[(&str, &str)],
+        fields: &[(&str, &str)],
+    ) -> (Answer, Option<Commit>, Facts) {
+        let inbound = form("/token", headers, fields);
         let mut facts = Facts::default();
-        let answer = super::token_endpoint::respond(&self.grants, &inbound, &mut facts).await;
-        reply(answer, facts)
+        let (answer, commit) = super::token_endpoint::respond(&self.grants, &inbound, &mut facts).await;
+        (answer, commit, facts)
+    }
+
+    /// A grant with `online_access` of a login that goes on, and under what that is stored.
+    pub(super) async fn online(&self, client_id: &str) -> (Grant, Digest) {
+        let login = Digest::of(&crate::random::handle());
+        let now = self.clock.unix_seconds();
+        let entry = Entry { value: b"{}".to_vec(), expires: now + 1_800, owner: None };
+        self.grants.store.put(Kind::Session, login, entry).await.unwrap();
+        let mut grant = grant(client_id);
+        grant.scopes.retain(|scope| scope != "offline_access");
+        grant.scopes.push("online_access".to_owned());
+        grant.online = Some(Online { session: Some(login.to_hex()), ends: now + 28_800 });
+        (grant, login)
     }
 
     /// Exchanges a code of `app`, as fhirclient does it.
@@ -155,6 +203,19 @@ impl Reply {
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
+}
+
+fn form(path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Inbound {
+    let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let mut inbound = inbound("POST", path, headers, body.into());
+    inbound.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    inbound
+}
+
+/// HTTP Basic credentials.
+pub(super) fn basic(id: &str, secret: &str) -> String {
+    use base64::Engine;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{id}:{secret}")))
 }
 
 pub(super) fn inbound(method: &str, target: &str, headers: &[(&str, &str)], body: Bytes) -> Inbound {
@@ -198,6 +259,7 @@ pub(super) fn grant(client_id: &str) -> Grant {
         launch: None,
         auth_time: NOW - 60,
         granted_at: NOW,
+        online: None,
     }
 }
 
@@ -212,6 +274,7 @@ fn configuration() -> Config {
         user_issuers: vec!["https://idp.example.org".to_owned(), ISSUER.to_owned()],
         user_types: vec!["Practitioner".to_owned()],
         roles: vec!["clinician".to_owned()],
+        ..config::Ehr::default()
     });
     Config {
         server: config::Server {
@@ -243,11 +306,24 @@ fn configuration() -> Config {
             concurrency: 1,
             response_bytes: 1 << 20,
             max_count: 100,
+            max_entries: 100,
+            search_by: crate::fhir::way::SearchBy::Primary,
+            narrow_by: Vec::new(),
+            operations: Vec::new(),
         },
         state_directory: "unused".into(),
+        state_shared: false,
         audit: config::Audit { directory: "unused".into(), on_failure: config::OnAuditFailure::Deny },
         policies: None,
-        tokens: config::Tokens { access: seconds(300), refresh: seconds(90 * 86_400), session: seconds(28_800) },
+        outbound_ca: None,
+        tokens: config::Tokens {
+            access: seconds(300),
+            refresh: seconds(90 * 86_400),
+            session: seconds(28_800),
+            ..config::Tokens::default()
+        },
+        registration: None,
+        brands: None,
         clients: vec![
             app,
             client("server", ClientAuthentication::Secret(Digest::of("secret"))),
@@ -263,6 +339,7 @@ fn configuration() -> Config {
             roles: vec!["clinician".to_owned(), "researcher".to_owned()],
             patients: Vec::new(),
         }],
+        providers: Vec::new(),
     }
 }
 
@@ -280,5 +357,8 @@ impl PatientDirectory for Nobody {
     }
     fn encounters<'a>(&'a self, _: &'a User, _: IpAddr, _: &'a str) -> Found<'a, Vec<EncounterSummary>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+    fn encounter<'a>(&'a self, _: &'a User, _: IpAddr, _: &'a str, _: &'a str) -> Found<'a, Option<EncounterSummary>> {
+        Box::pin(async { Ok(None) })
     }
 }

@@ -4,20 +4,26 @@
 //! path changes the transaction and comes back here by a redirect, so every step is decided in this one place and pages may
 //! be reloaded. Promises: a code is issued only when user, patient and scopes are all settled, and once per transaction.
 
+use std::sync::Arc;
+
 use http::Method;
 use http::header::{HeaderValue, SET_COOKIE};
+use serde_json::Value;
 
 use super::authorization_response::{AuthorizationError, ReturnAddress, see_other};
 use super::facts::Facts;
 use super::form::Form;
 use super::grants::{issue_code, new_grant_id};
-use super::pages::Problem;
-use super::records::{Code, Grant, Transaction, User};
+use super::pages::{Language, Problem};
+use super::provider_login::Way;
+use super::records::{Code, Grant, LaunchContext, Online, Transaction, User};
 use super::scope_negotiation::needs_patient;
 use super::session::{self, LiveSession};
 use super::transaction::OpenTransaction;
-use super::{Answer, DirectoryError, Grants, consent, login, patient_choice};
-use crate::config::Client;
+use super::{Answer, DirectoryError, Grants, consent, login, patient_choice, provider_login};
+use crate::clients::RegisteredClient;
+use crate::config::FhirContextForm;
+use crate::federation::RelyingParty;
 use crate::listen::Inbound;
 use crate::smart::scope::Scope;
 
@@ -48,6 +54,14 @@ impl From<DirectoryError> for Halt {
 pub(super) struct Known {
     pub(super) user: User,
     pub(super) auth_time: i64,
+    /// Digest (hex) of the session and its end; `None` for a user the EHR vouches for, who has none.
+    pub(super) session: Option<Online>,
+}
+
+impl From<&LiveSession> for Known {
+    fn from(session: &LiveSession) -> Self {
+        Self { user: session.user.clone(), auth_time: session.auth_time, session: Some(session.online()) }
+    }
 }
 
 /// Who is in front of the browser, as far as this transaction is concerned.
@@ -89,6 +103,9 @@ pub(super) async fn opened(
     handle: Option<&str>,
 ) -> Result<(OpenTransaction, Option<LiveSession>), Problem<'static>> {
     let open = OpenTransaction::resume(grants, handle, inbound).await?;
+    if open.state.embedded() {
+        return Ok((open, None));
+    }
     let session = session::resume(grants, &inbound.headers).await.map_err(|_| Problem::StoreUnavailable)?;
     Ok((open, session))
 }
@@ -96,7 +113,8 @@ pub(super) async fn opened(
 /// A page of ours with an error.
 pub(super) fn problem(grants: &Grants, inbound: &Inbound, facts: &mut Facts, problem: Problem<'_>) -> Answer {
     facts.reason = Some(problem.reason());
-    problem.page(&grants.config, &inbound.request_id)
+    let language = facts.language.unwrap_or_else(|| Language::accepted(&inbound.headers));
+    problem.page(&grants.config, language, &inbound.request_id)
 }
 
 /// Ends the transaction with an error for the app.
@@ -122,7 +140,10 @@ pub(super) fn who(state: &Transaction, session: Option<&LiveSession>, now: i64) 
         && launch.vouches
         && let Some(user) = &launch.user
     {
-        return Who::Known(Known { user: user.clone(), auth_time: launch.created });
+        return Who::Known(Known { user: user.clone(), auth_time: launch.created, session: None });
+    }
+    if state.embedded() {
+        return logged_in_here(state);
     }
     let Some(session) = session else { return Who::Nobody };
     if let Some(named) = state.launch.as_ref().and_then(|launch| launch.user.as_ref())
@@ -141,7 +162,15 @@ pub(super) fn who(state: &Transaction, session: Option<&LiveSession>, now: i64) 
             }
         }
     }
-    Who::Known(Known { user: session.user.clone(), auth_time: session.auth_time })
+    Who::Known(Known::from(session))
+}
+
+/// In a frame a login holds for its transaction alone; login.rs settles no other user than the launch names.
+fn logged_in_here(state: &Transaction) -> Who {
+    match (&state.user, state.auth_time) {
+        (Some(user), Some(auth_time)) => Who::Known(Known { user: user.clone(), auth_time, session: None }),
+        (_, _) => Who::Nobody,
+    }
 }
 
 /// A user is (iss, sub).
@@ -161,15 +190,15 @@ pub(super) fn settle(state: &mut Transaction, known: &Known) {
 /// Forgets what was chosen and offered on the way.
 pub(super) fn forget_choices(state: &mut Transaction) {
     state.patient = None;
-    state.encounter = state.launch.as_ref().and_then(|launch| launch.encounter.clone());
+    state.encounter = None;
     state.offered_patients.clear();
     state.offered_encounters.clear();
     state.offered_scopes.clear();
 }
 
 /// The client of a transaction, when it is still registered.
-pub(super) fn client<'a>(grants: &'a Grants, state: &Transaction) -> Result<&'a Client, Problem<'static>> {
-    grants.clients.find(&state.client_id).map(|found| &found.config).ok_or(Problem::UnknownClient)
+pub(super) fn client(grants: &Grants, state: &Transaction) -> Result<Arc<RegisteredClient>, Problem<'static>> {
+    grants.clients.find(&state.client_id).ok_or(Problem::UnknownClient)
 }
 
 /// The next page, or the way back.
@@ -180,7 +209,7 @@ pub(super) async fn proceed(
     mut open: OpenTransaction,
     session: Option<LiveSession>,
 ) -> Answer {
-    let result = step(grants, &mut open, session.as_ref(), facts).await;
+    let result = step(grants, inbound, &mut open, session.as_ref(), facts).await;
     facts.transaction(&open.state);
     match result {
         Ok(answer) => answer,
@@ -205,17 +234,30 @@ pub(super) async fn halted(
 
 async fn step(
     grants: &Grants,
+    inbound: &Inbound,
     open: &mut OpenTransaction,
     session: Option<&LiveSession>,
     facts: &mut Facts,
 ) -> Result<Answer, Halt> {
     let client = client(grants, &open.state).map_err(Halt::Page)?;
+    let client = &client.config;
     let known = match who(&open.state, session, grants.clock.unix_seconds()) {
         Who::Known(known) => known,
         Who::Nobody | Who::Other if open.state.prompt_none => {
             return Err(Halt::Return(AuthorizationError::LoginRequired, "nobody is logged in who could answer"));
         }
-        Who::Nobody => return Ok(login::page(grants, client, open)),
+        Who::Nobody => {
+            return match only_way_in(grants) {
+                Some(provider) => {
+                    // Each of these is written to the store before anybody is known.
+                    let admitted = grants.login.admit_request(inbound.peer.ip());
+                    admitted.map_err(|seconds| Halt::Page(Problem::TooMany(seconds)))?;
+                    let from = (&*open, session);
+                    Ok(provider_login::send(grants, inbound, facts, from, provider, Way::Redirect).await)
+                }
+                None => Ok(login::page(grants, client, open)),
+            };
+        }
         Who::Other => return Ok(login::page_for_other(grants, client, open)),
     };
     let before = serde_json::to_vec(&open.state).ok();
@@ -231,6 +273,13 @@ async fn step(
         consent::Settled::Page(page) => Ok(page),
         consent::Settled::Scopes(scopes) => complete(grants, facts, open, known, scopes).await,
     }
+}
+
+/// The provider that everybody logs in with, when there is one and nobody has a password here.
+fn only_way_in(grants: &Grants) -> Option<&Arc<RelyingParty>> {
+    let mut providers = grants.providers.iter();
+    let first = providers.next().filter(|_| grants.config.users.is_empty());
+    first.filter(|_| providers.next().is_none())
 }
 
 /// Issues the code and goes back to the app.
@@ -254,6 +303,7 @@ pub(super) async fn complete(
         redirect_uri: state.redirect_uri.clone(),
         code_challenge: state.code_challenge.clone(),
         nonce: state.nonce.clone(),
+        dpop_jkt: state.dpop_jkt.clone(),
     };
     let to = ReturnAddress::from(state);
     let answer = if let Ok(code) = issue_code(grants, code).await {
@@ -272,6 +322,12 @@ pub(super) async fn complete(
 pub(super) fn grant(grants: &Grants, state: &Transaction, known: &Known, scopes: Vec<String>) -> Grant {
     // The patient of an EHR launch belongs to the scope `launch`; a patient that was chosen here was asked for.
     let in_context = needs_patient(&scopes) || has_launch(&scopes);
+    let granted = |wanted: &Scope| scopes.iter().any(|scope| Scope::parse(scope) == *wanted);
+    let online = (granted(&Scope::OnlineAccess) && !granted(&Scope::OfflineAccess)).then(|| {
+        let lifetime = i64::try_from(grants.config.tokens.session.as_secs()).unwrap_or(i64::MAX);
+        let launch_alone = || Online { session: None, ends: known.auth_time.saturating_add(lifetime) };
+        known.session.clone().unwrap_or_else(launch_alone)
+    });
     Grant {
         grant_id: new_grant_id(),
         client_id: state.client_id.clone(),
@@ -279,10 +335,28 @@ pub(super) fn grant(grants: &Grants, state: &Transaction, known: &Known, scopes:
         scopes,
         patient: state.patient.clone().filter(|_| in_context),
         encounter: state.encounter.clone().filter(|_| in_context),
-        launch: state.launch.clone(),
+        launch: state.launch.clone().map(|launch| as_the_app_reads_it(grants, launch)),
         auth_time: known.auth_time,
         granted_at: grants.clock.unix_seconds(),
+        online,
     }
+}
+
+/// The context in the form that the app reads. Before SMART 2.1 `fhirContext` was a list of relative references as strings: what
+/// cannot be said so is left out.
+fn as_the_app_reads_it(grants: &Grants, mut launch: LaunchContext) -> LaunchContext {
+    let client = grants.clients.find(&launch.client_id);
+    match client.map(|client| client.config.fhir_context_form).unwrap_or_default() {
+        FhirContextForm::Objects => {}
+        FhirContextForm::Strings => {
+            let reference = |entry: &Value| entry.get("reference").and_then(Value::as_str).map(str::to_owned);
+            let mut references: Vec<String> = launch.fhir_context.iter().filter_map(reference).collect();
+            references.retain(|reference| !reference.starts_with("Patient/") && !reference.starts_with("Encounter/"));
+            references.dedup();
+            launch.fhir_context = references.into_iter().map(Value::String).collect();
+        }
+    }
+    launch
 }
 
 /// Whether the scopes ask for the context of an EHR launch.

@@ -1,9 +1,10 @@
 //! What an endpoint learnt about an exchange, for its audit record.
 
+use super::pages::Language;
 use super::records::{Transaction, User};
 
 /// Filled in as it becomes known; what stays `None` is not known.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// `client_id`, once the client is known.
     pub client_id: Option<String>,
@@ -19,8 +20,14 @@ pub struct Facts {
     pub grant_id: Option<String>,
     /// What was done, as a stable word.
     pub action: Option<&'static str>,
+    /// More about it, as a sentence for a person, without anything about a patient.
+    pub detail: Option<String>,
     /// Why it was refused, as a stable id.
     pub reason: Option<&'static str>,
+    /// The EHR client whose pages may show the answer in a frame. Nothing for the record.
+    pub framed_by: Option<String>,
+    /// The language that the app asked for. Nothing for the record.
+    pub language: Option<Language>,
 }
 
 impl Facts {
@@ -31,5 +38,8 @@ impl Facts {
         self.patient.clone_from(&state.patient);
         self.encounter.clone_from(&state.encounter);
         self.scopes = Some(state.scopes.join(" "));
+        self.language = state.language;
+        let launch = state.launch.as_ref().filter(|_| state.embedded());
+        self.framed_by = launch.map(|launch| launch.ehr_client_id.clone());
     }
 }

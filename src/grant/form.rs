@@ -52,8 +52,40 @@ impl Form {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether any parameter occurs twice.
+    /// Whether any parameter occurs twice but `resource`, which may (RFC 8707 section 2).
     pub(super) fn has_repeated(&self) -> bool {
-        self.0.iter().enumerate().any(|(i, (name, _))| self.0.iter().skip(i + 1).any(|(other, _)| other == name))
+        let repeated = |(i, (name, _)): (usize, &(String, String))| {
+            name != "resource" && self.0.iter().skip(i + 1).any(|(other, _)| other == name)
+        };
+        self.0.iter().enumerate().any(repeated)
+    }
+
+    /// The names of the parameters; a repeated one more than once.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Takes parameters out.
+    pub(super) fn remove(&mut self, names: &[&str]) {
+        self.0.retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
+    /// Adds a parameter that was not sent.
+    pub(super) fn default(&mut self, name: &str, value: &str) {
+        if self.all(name).next().is_none() {
+            self.0.push((name.to_owned(), value.to_owned()));
+        }
+    }
+}
+
+impl From<Vec<(String, String)>> for Form {
+    fn from(parameters: Vec<(String, String)>) -> Self {
+        Self(parameters)
+    }
+}
+
+impl From<Form> for Vec<(String, String)> {
+    fn from(form: Form) -> Self {
+        form.0
     }
 }

@@ -5,10 +5,10 @@
 
 use super::Grants;
 use super::records::{Code, Grant, User};
-use crate::config::Config;
+use crate::federation;
 use crate::random;
 use crate::secret::Digest;
-use crate::store::{Entry, Kind, StoreError};
+use crate::store::{Entry, Kind, Placed, Store, StoreError};
 
 /// Seconds that an authorization code lives (SMART App Launch 2.2 recommends about a minute).
 pub const CODE_LIFETIME: i64 = 60;
@@ -44,22 +44,42 @@ pub async fn issue_code(grants: &Grants, code: Code) -> Result<String, StoreErro
 /// # Errors
 /// The store could not do it; try again.
 pub async fn revoke(grants: &Grants, grant_id: &str) -> Result<(), StoreError> {
-    let owner = Digest::of(grant_id);
-    let expires = grants.clock.unix_seconds() + MAX_ACCESS_LIFETIME + CODE_LIFETIME;
-    let mark = Entry { value: to_json(&grant_id)?, expires, owner: None };
-    grants.store.put(Kind::RevokedGrant, owner, mark).await?;
+    let store = &*grants.store;
+    let expires = mark_revoked(store, grant_id, grants.clock.unix_seconds()).await?;
     grants.revocations.note(grant_id, expires);
-    grants.store.remove(Kind::Grant, owner).await?;
-    grants.store.remove_owned(Kind::RefreshToken, owner).await?;
-    grants.store.remove_owned(Kind::Code, owner).await?;
+    clear(store, grant_id).await
+}
+
+/// As [`revoke`], where no gateway is at hand: every gateway that uses the store hears of it within a second or two.
+///
+/// # Errors
+/// The store could not do it; try again.
+pub async fn revoke_stored(store: &dyn Store, grant_id: &str, now: i64) -> Result<(), StoreError> {
+    mark_revoked(store, grant_id, now).await?;
+    clear(store, grant_id).await
+}
+
+async fn mark_revoked(store: &dyn Store, grant_id: &str, now: i64) -> Result<i64, StoreError> {
+    let expires = now + MAX_ACCESS_LIFETIME + CODE_LIFETIME;
+    let mark = Entry { value: to_json(&grant_id)?, expires, owner: None };
+    store.put(Kind::RevokedGrant, Digest::of(grant_id), mark).await?;
+    Ok(expires)
+}
+
+async fn clear(store: &dyn Store, grant_id: &str) -> Result<(), StoreError> {
+    let owner = Digest::of(grant_id);
+    store.remove(Kind::Grant, owner).await?;
+    store.remove_owned(Kind::RefreshToken, owner).await?;
+    store.remove_owned(Kind::Code, owner).await?;
+    store.remove(Kind::GrantUse, owner).await?;
     Ok(())
 }
 
-/// Stores a grant until `expires`.
-pub(super) async fn keep(grants: &Grants, grant: &Grant, expires: i64) -> Result<(), StoreError> {
+/// A grant as the store has it until `expires`.
+pub(super) fn placed(grant: &Grant, expires: i64) -> Result<Placed, StoreError> {
     let owner = Some(user_digest(&grant.user.iss, &grant.user.sub));
     let entry = Entry { value: to_json(grant)?, expires, owner };
-    grants.store.put(Kind::Grant, Digest::of(&grant.grant_id), entry).await
+    Ok((Kind::Grant, Digest::of(&grant.grant_id), entry))
 }
 
 /// The live grant, unless it was revoked.
@@ -77,20 +97,31 @@ pub(super) async fn was_revoked(grants: &Grants, grant_id: &str) -> Result<bool,
     Ok(grants.store.read(Kind::RevokedGrant, Digest::of(grant_id), now).await?.is_some())
 }
 
-/// The user as far as the configuration lets it act today, never with more than `user` had; `None` once it may not act at all:
-/// a built-in user that was removed or is another person in FHIR now, or a user of an issuer that the EHR `ehr_client_id` no
-/// longer vouches for.
-pub(super) fn standing(config: &Config, user: &User, ehr_client_id: Option<&str>) -> Option<User> {
-    let roles = if user.iss == config.issuer() {
+/// The user of `grant` as far as the site lets it act today, never with more than it had; `None` once it may not act at all: a
+/// built-in user that was removed or is another person in FHIR now, a user whose provider, or the EHR that logged it in, no
+/// longer vouches for it, or one who may not have the patient of the grant in context any more.
+pub(super) fn standing(grants: &Grants, grant: &Grant) -> Option<User> {
+    let (config, user) = (&grants.config, &grant.user);
+    let ours = user.iss == config.issuer();
+    let mut now = user.clone();
+    let vouched = grant.launch.as_ref().filter(|launch| launch.vouches && launch.user.is_some());
+    if let Some(launch) = vouched {
+        let client = grants.clients.find(&launch.ehr_client_id)?;
+        let ehr =
+            client.config.ehr.as_ref().filter(|ehr| ehr.vouches_for_users && ehr.names_users_of(&user.iss, ours))?;
+        now.roles.retain(|role| ehr.roles.contains(role));
+    } else if !ours {
+        now = federation::standing(config, user)?;
+    }
+    if ours {
         let configured = config.users.iter().find(|configured| configured.username == user.sub)?;
-        (configured.fhir_user == user.fhir_user).then_some(&configured.roles)?
-    } else {
-        let client = config.clients.iter().find(|client| Some(client.client_id.as_str()) == ehr_client_id)?;
-        let ehr = client.ehr.as_ref().filter(|ehr| ehr.vouches_for_users && ehr.user_issuers.contains(&user.iss))?;
-        &ehr.roles
-    };
-    let kept = user.roles.iter().filter(|role| roles.contains(role)).cloned().collect();
-    Some(User { roles: kept, ..user.clone() })
+        (configured.fhir_user == user.fhir_user).then_some(())?;
+        now.roles.retain(|role| configured.roles.contains(role));
+        now.patients.retain(|patient| configured.patients.contains(patient));
+    }
+    let own = user.fhir_user.as_deref().and_then(|user| user.strip_prefix("Patient/"));
+    let lost = |id: &String| user.patients.contains(id) && !now.patients.contains(id) && own != Some(id.as_str());
+    (!grant.patient.as_ref().is_some_and(lost)).then_some(now)
 }
 
 /// Who owns a grant: a user is (iss, sub), and no pair reads as another.

@@ -16,16 +16,15 @@ use super::facts::Facts;
 use super::grants::to_json;
 use super::records::{LaunchContext, User};
 use super::{Answer, CredentialsFailed, Grants, route};
+use crate::clients::RegisteredClient;
 use crate::config::Ehr;
 use crate::fhir::reference::Id;
 use crate::fhir::resource_type::ResourceType;
 use crate::listen::Inbound;
-use crate::oauth::client_authentication::Authenticator;
-use crate::oauth::clients::RegisteredClient;
 use crate::oauth::error::{Challenge, OAuthError, OAuthErrorKind, uncacheable_json};
 use crate::random;
 use crate::secret::Digest;
-use crate::store::{Entry, Kind};
+use crate::store::{Entry, Kind, StoreError};
 
 /// Seconds that a handle lives.
 const LIFETIME: i64 = 300;
@@ -128,15 +127,7 @@ async fn authenticate(grants: &Grants, inbound: &Inbound) -> Result<std::sync::A
         Some((scheme, assertion)) if scheme.eq_ignore_ascii_case("Bearer") => assertion.trim(),
         _ => return Err(refused),
     };
-    let (issuer, token_endpoint) = (grants.config.issuer(), grants.token_endpoint());
-    let own = format!("{issuer}{}", route::LAUNCH_CONTEXTS);
-    let authenticator = Authenticator {
-        clients: &grants.clients,
-        store: &*grants.store,
-        audiences: &[&own, &token_endpoint, &issuer],
-        now: grants.clock.unix_seconds(),
-    };
-    authenticator.assertion(assertion, Challenge::Bearer).await
+    grants.authenticator(route::LAUNCH_CONTEXTS).assertion(assertion, Challenge::Bearer).await
 }
 
 /// The body; what is no JSON is 400, what is JSON of another form is 422.
@@ -165,8 +156,19 @@ fn launch_url(grants: &Grants, client_id: &str) -> Result<Url, OAuthError> {
     Ok(url.clone())
 }
 
+/// A new handle with the context of one that was spent, for a launch that begins anew in another window. It logs nobody in whom
+/// the first would not have logged in, and not for longer.
+pub(super) async fn hand_over_again(grants: &Grants, context: &LaunchContext) -> Result<String, StoreError> {
+    let (handle, now) = (random::handle(), grants.clock.unix_seconds());
+    let created = if context.vouches { context.created } else { now };
+    let context = LaunchContext { created, ..context.clone() };
+    let entry = Entry { value: to_json(&context)?, expires: now + LIFETIME, owner: None };
+    grants.store.put(Kind::Launch, Digest::of(&handle), entry).await?;
+    Ok(handle)
+}
+
 /// The launch URL with `iss` and `launch`, its own query kept (SMART App Launch 2.2, "launch app: EHR launch").
-fn with_launch(mut url: Url, grants: &Grants, handle: &str) -> String {
+pub(super) fn with_launch(mut url: Url, grants: &Grants, handle: &str) -> String {
     url.query_pairs_mut().append_pair("iss", &grants.config.fhir_base()).append_pair("launch", handle);
     url.into()
 }
@@ -175,8 +177,7 @@ fn with_launch(mut url: Url, grants: &Grants, handle: &str) -> String {
 fn named_user(grants: &Grants, ehr: &Ehr, named: &UserReference) -> Result<User, OAuthError> {
     let issuer = grants.config.issuer();
     let is_ours = named.iss == issuer;
-    let may = if ehr.user_issuers.is_empty() { is_ours } else { ehr.user_issuers.contains(&named.iss) };
-    if !may {
+    if !ehr.names_users_of(&named.iss, is_ours) {
         return Err(forbidden("the EHR is not registered to name users of this issuer"));
     }
     if named.sub.is_empty() || named.sub.len() > 255 {
@@ -190,12 +191,16 @@ fn named_user(grants: &Grants, ehr: &Ehr, named: &UserReference) -> Result<User,
         if asserted.is_some() && asserted != known.fhir_user {
             return Err(invalid("user.fhirUser is expected to be that of the user here, or to be left out"));
         }
+        let roles: Vec<String> = known.roles.iter().filter(|role| vouched.contains(role)).cloned().collect();
+        if ehr.vouches_for_users {
+            may_log_in(ehr, known.fhir_user.as_deref(), &roles)?;
+        }
         return Ok(User {
             iss: issuer,
             sub: known.username.clone(),
             display_name: known.display_name.clone(),
             fhir_user: known.fhir_user.clone(),
-            roles: known.roles.iter().filter(|role| vouched.contains(role)).cloned().collect(),
+            roles,
             patients: known.patients.clone(),
         });
     }
@@ -210,14 +215,30 @@ fn named_user(grants: &Grants, ehr: &Ehr, named: &UserReference) -> Result<User,
     })
 }
 
+const FORBIDDEN_TYPE: OAuthError = forbidden("the EHR is not registered to name users of this type");
+
+/// Whether the EHR may log in a user of ours: one of a type that it may assert, where it is held to types, with a role that it
+/// may give. Who somebody is here is not the EHR's to say, but neither is it to log in everybody.
+fn may_log_in(ehr: &Ehr, fhir_user: Option<&str>, roles: &[String]) -> Result<(), OAuthError> {
+    let of_type = fhir_user.and_then(|user| user.split_once('/')).is_some_and(|(name, _)| ehr.asserts_type(name));
+    if !ehr.user_types.is_empty() && !of_type {
+        return Err(FORBIDDEN_TYPE);
+    }
+    if roles.is_empty() {
+        Err(forbidden("the EHR is not registered to give the user any of its roles"))
+    } else {
+        Ok(())
+    }
+}
+
 /// `Type/id`, from that or the same below our FHIR base, of a type that the EHR may assert.
 fn local_user(grants: &Grants, ehr: &Ehr, fhir_user: &str) -> Result<String, OAuthError> {
     let base = grants.config.fhir_base();
     let relative = fhir_user.strip_prefix(&base).and_then(|rest| rest.strip_prefix('/')).unwrap_or(fhir_user);
     let (resource_type, _) = local_reference(relative)
         .ok_or(invalid("user.fhirUser is expected to be Type/id, or the same below the FHIR base"))?;
-    if !ehr.user_types.iter().any(|allowed| allowed == resource_type) {
-        return Err(forbidden("the EHR is not registered to name users of this type"));
+    if !ehr.asserts_type(resource_type) {
+        return Err(FORBIDDEN_TYPE);
     }
     Ok(relative.to_owned())
 }
@@ -241,6 +262,9 @@ impl LaunchRequest {
         if [&self.patient, &self.encounter].into_iter().flatten().any(|id| Id::parse(id).is_none()) {
             return Err(invalid("patient and encounter are expected to be ids, without the type"));
         }
+        if self.encounter.is_some() && self.patient.is_none() {
+            return Err(invalid("encounter is expected together with the patient whose encounter it is"));
+        }
         let texts = [&self.intent, &self.tenant, &self.smart_style_url];
         if texts.into_iter().flatten().any(|text| text.is_empty() || text.len() > MAX_TEXT) {
             return Err(invalid("intent, tenant and smart_style_url are expected to have 1 to 1024 characters"));
@@ -250,8 +274,9 @@ impl LaunchRequest {
         }
         if self.fhir_context.len() > MAX_CONTEXTS || !self.fhir_context.iter().all(is_fhir_context) {
             return Err(invalid(
-                "fhirContext is expected to have objects with a relative reference, a canonical or an identifier; role is \
-                 an absolute URI; Patient and Encounter only with a role other than launch",
+                "fhirContext is expected to have objects with a relative reference, a canonical http URL that ends in \
+                 /Type/id, or an identifier; type is that of the resource; role is an absolute URI; Patient and Encounter \
+                 only with a role other than launch",
             ));
         }
         Ok(LaunchContext {
@@ -271,28 +296,48 @@ impl LaunchRequest {
     }
 }
 
-/// SMART App Launch 2.2, "fhirContext".
+/// One entry of `fhirContext`, with exactly these members (SMART App Launch 2.2, "fhirContext").
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FhirContext<'a> {
+    #[serde(borrow)]
+    reference: Option<&'a str>,
+    canonical: Option<&'a str>,
+    identifier: Option<serde_json::Map<String, Value>>,
+    r#type: Option<&'a str>,
+    role: Option<&'a str>,
+}
+
 fn is_fhir_context(entry: &Value) -> bool {
-    let Some(entry) = entry.as_object() else { return false };
-    let known = ["reference", "canonical", "identifier", "type", "role"];
-    let text = |name: &str| entry.get(name).map(|value| value.as_str().filter(|text| !text.is_empty()));
-    let reference = text("reference").map(|reference| reference.and_then(local_reference));
-    let canonical = text("canonical").map(|canonical| canonical.is_some_and(|url| Url::parse(url).is_ok()));
-    let identifier = entry.get("identifier").map(Value::is_object);
-    let resource_type = text("type").map(|name| name.filter(|name| ResourceType::parse(name).is_some()));
-    let role = text("role").map(|role| role.filter(|role| *role == "launch" || Url::parse(role).is_ok()));
-    let names_one = reference.is_some() || canonical.is_some() || identifier.is_some();
-    let well_formed = reference != Some(None)
-        && canonical != Some(false)
-        && identifier != Some(false)
-        && resource_type != Some(None)
-        && role != Some(None)
-        && entry.keys().all(|name| known.contains(&name.as_str()));
-    let is_launch_type = |name: &str| matches!(name, "Patient" | "Encounter");
-    let of_launch = reference.flatten().is_some_and(|(name, _)| is_launch_type(name))
-        || resource_type.flatten().is_some_and(is_launch_type);
-    let other_role = role.flatten().is_some_and(|role| role != "launch");
-    names_one && well_formed && (!of_launch || other_role)
+    // A member that is null says nothing, which is no way to say something.
+    let says_nothing = entry.as_object().is_none_or(|entry| entry.values().any(Value::is_null));
+    !says_nothing && FhirContext::deserialize(entry).is_ok_and(|entry| entry.is_valid())
+}
+
+impl FhirContext<'_> {
+    fn is_valid(&self) -> bool {
+        let names_one = self.reference.is_some() || self.canonical.is_some() || self.identifier.is_some();
+        let of_reference = self.reference.map(|reference| local_reference(reference).map(|(name, _)| name));
+        let of_canonical = self.canonical.map(canonical_type);
+        let said = self.r#type.map(|name| ResourceType::parse(name).map(|_| name));
+        let types: Vec<Option<&str>> = [of_reference, of_canonical, said].into_iter().flatten().collect();
+        let agree = types.iter().all(Option::is_some) && types.windows(2).all(|pair| pair.first() == pair.last());
+        let role = self.role.is_none_or(|role| role == "launch" || Url::parse(role).is_ok());
+        let of_launch = matches!(types.first(), Some(Some("Patient" | "Encounter")));
+        let other_role = self.role.is_some_and(|role| role != "launch");
+        let identified = self.identifier.as_ref().is_none_or(|identifier| !identifier.is_empty());
+        names_one && agree && role && identified && (!of_launch || other_role)
+    }
+}
+
+/// The type in a canonical URL: `http://example.org/Questionnaire/q|1`.
+fn canonical_type(canonical: &str) -> Option<&str> {
+    let url = canonical.split_once('|').map_or(canonical, |(url, _)| url);
+    let parsed = Url::parse(url).ok()?;
+    let (rest, id) = url.rsplit_once('/')?;
+    let name = rest.rsplit('/').next()?;
+    (matches!(parsed.scheme(), "http" | "https") && !id.is_empty() && ResourceType::parse(name).is_some())
+        .then_some(name)
 }
 
 fn is_web_address(text: &str) -> bool {

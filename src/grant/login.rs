@@ -1,4 +1,4 @@
-//! `/login`: user name and password of a built-in user.
+//! `/login`: user name and password of a built-in user; the page offers the OpenID providers besides.
 //!
 //! Takes the posted form (`username`, `password`, `transaction`, `decision`); gives a new session and the way on, the form
 //! again with one and the same sentence for every wrong pair, or 429. Promises: the session id is new at each login, and a
@@ -12,9 +12,9 @@ use super::authorization_response::AuthorizationError;
 use super::continuation::{self, Known, Who, give_up, onward, opened, problem, same, settle};
 use super::facts::Facts;
 use super::form::Form;
-use super::pages::{Frame, LoginPage, Problem, render};
+use super::pages::{Frame, LoginPage, Problem, Text, render};
 use super::password::Verdict;
-use super::session;
+use super::session::{self, Proved};
 use super::transaction::OpenTransaction;
 use super::{Answer, CredentialsFailed, Grants};
 use crate::config::Client;
@@ -23,11 +23,6 @@ use crate::secret::Secret;
 
 /// The reason of a login with a password that is not right, for the audit log.
 pub(super) const CREDENTIALS_WRONG: &str = "credentials_wrong";
-
-const WRONG: &str = "The user name or the password is not right.";
-const THROTTLED: &str = "Too many tries. Wait a minute, then try again.";
-const BUSY: &str = "Too many people are signing in right now. Try again in a moment.";
-const FOR_OTHER: &str = "This app was opened for another user. Sign in as the user who opened it.";
 
 /// Answers `POST /login`.
 pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
@@ -54,17 +49,12 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
     log_in(grants, inbound, facts, open, &form).await
 }
 
-async fn log_in(
-    grants: &Grants,
-    inbound: &Inbound,
-    facts: &mut Facts,
-    mut open: OpenTransaction,
-    form: &Form,
-) -> Answer {
+async fn log_in(grants: &Grants, inbound: &Inbound, facts: &mut Facts, open: OpenTransaction, form: &Form) -> Answer {
     let client = match continuation::client(grants, &open.state) {
         Ok(client) => client,
         Err(found) => return problem(grants, inbound, facts, found),
     };
+    let t = &open.language.words().pages;
     let username = form.only("username").unwrap_or_default();
     let password = Secret::new(form.only("password").unwrap_or_default());
     let user = match grants.login.check(&grants.config, username, password, inbound.peer.ip()).await {
@@ -74,31 +64,53 @@ async fn log_in(
             // A name that is nobody's is not noted: people type their password into that field.
             let named = grants.config.users.iter().find(|user| user.username == username);
             facts.user = named.map(|user| session::built_in_user(&grants.config, user));
-            let mut answer = page_after(grants, client, &open, username, (StatusCode::FORBIDDEN, WRONG));
+            let mut answer = page_after(grants, &client.config, &open, username, (StatusCode::FORBIDDEN, t.wrong));
             answer.0.extensions_mut().insert(CredentialsFailed);
             return answer;
         }
         Verdict::Throttled(seconds) => {
             facts.reason = Some("login_throttled");
-            let answer = page_after(grants, client, &open, username, (StatusCode::TOO_MANY_REQUESTS, THROTTLED));
+            let answer =
+                page_after(grants, &client.config, &open, username, (StatusCode::TOO_MANY_REQUESTS, t.throttled));
             return later(answer, seconds);
         }
         Verdict::Busy => {
             facts.reason = Some("login_busy");
-            let answer = page_after(grants, client, &open, username, (StatusCode::SERVICE_UNAVAILABLE, BUSY));
+            let answer = page_after(grants, &client.config, &open, username, (StatusCode::SERVICE_UNAVAILABLE, t.busy));
             return later(answer, 2);
         }
     };
+    let auth_time = grants.clock.unix_seconds();
+    succeed(grants, inbound, facts, open, Proved { user, auth_time, provider_session: None }).await
+}
+
+/// Begins the session of a user.
+pub(super) async fn succeed(
+    grants: &Grants,
+    inbound: &Inbound,
+    facts: &mut Facts,
+    mut open: OpenTransaction,
+    proved: Proved,
+) -> Answer {
+    let Proved { user, auth_time, .. } = &proved;
     facts.user = Some(user.clone());
     let named = open.state.launch.as_ref().and_then(|launch| launch.user.as_ref());
-    if named.is_some_and(|named| !same(named, &user)) {
+    if named.is_some_and(|named| !same(named, user)) {
         let denial = (AuthorizationError::AccessDenied, "the launch is for another user");
         return give_up(grants, inbound, facts, &open, denial).await;
     }
-    let Ok(session) = session::begin(grants, user, &inbound.headers).await else {
+    if open.state.embedded() {
+        // A frame gets no session: the login is for this transaction alone.
+        settle(&mut open.state, &Known { user: user.clone(), auth_time: *auth_time, session: None });
+        return match open.save(grants).await {
+            Ok(()) => onward(&open),
+            Err(found) => problem(grants, inbound, facts, found),
+        };
+    }
+    let Ok(session) = session::begin(grants, proved, &inbound.headers).await else {
         return problem(grants, inbound, facts, Problem::StoreUnavailable);
     };
-    settle(&mut open.state, &Known { user: session.user.clone(), auth_time: session.auth_time });
+    settle(&mut open.state, &Known::from(&session));
     if let Err(found) = open.save(grants).await {
         return problem(grants, inbound, facts, found);
     }
@@ -117,7 +129,7 @@ pub(super) fn page(grants: &Grants, client: &Client, open: &OpenTransaction) -> 
 
 /// The form for a browser in which somebody else is logged in than the launch names.
 pub(super) fn page_for_other(grants: &Grants, client: &Client, open: &OpenTransaction) -> Answer {
-    rendered(grants, client, open, "", (StatusCode::OK, None, Some(FOR_OTHER)))
+    rendered(grants, client, open, "", (StatusCode::OK, None, Some(open.language.words().pages.for_other)))
 }
 
 fn page_after(
@@ -125,7 +137,7 @@ fn page_after(
     client: &Client,
     open: &OpenTransaction,
     username: &str,
-    (status, message): (StatusCode, &str),
+    (status, message): (StatusCode, Text),
 ) -> Answer {
     rendered(grants, client, open, username, (status, Some(message), None))
 }
@@ -135,13 +147,15 @@ fn rendered(
     client: &Client,
     open: &OpenTransaction,
     username: &str,
-    (status, problem, notice): (StatusCode, Option<&str>, Option<&str>),
+    (status, problem, notice): (StatusCode, Option<Text>, Option<Text>),
 ) -> Answer {
     let page = LoginPage {
-        frame: Frame::new(&grants.config),
+        frame: Frame::new(&grants.config, open.language),
         app: &client.client_name,
         transaction: &open.handle,
         username,
+        built_in: !grants.config.users.is_empty() || grants.config.providers.is_empty(),
+        providers: &grants.config.providers,
         problem,
         notice,
     };

@@ -2,7 +2,7 @@
 //!
 //! Takes the posted form (`query` to search, `patient` or `encounter` to choose, `transaction`, `decision`); gives the picker
 //! or the way on. Promises: what is chosen was on the page this browser was shown last; searching is by POST, so no name
-//! stands in a URL; the patient of an EHR launch is one the user may see. Whom a user may find is the business of the
+//! stands in a URL; the patient of an EHR launch is one the user may see, and its encounter is one of that patient's. Whom a user may find is the business of the
 //! [`PatientDirectory`](super::PatientDirectory). SMART App Launch 2.2 "launch context".
 
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use super::authorization_response::AuthorizationError;
 use super::continuation::{self, Halt, Who, give_up, halted, onward, opened, problem};
 use super::facts::Facts;
 use super::form::Form;
-use super::pages::{EncounterPage, Frame, PatientPage, Problem, render};
+use super::pages::{EncounterPage, Frame, PatientPage, Problem, Text, render};
 use super::records::{Transaction, User};
 use super::scope_negotiation::needs_patient;
 use super::transaction::OpenTransaction;
@@ -28,7 +28,6 @@ const SHOWN: usize = 20;
 const MAX_QUERY: usize = 100;
 
 const NO_PATIENT: Halt = Halt::Return(AuthorizationError::AccessDenied, "no patient is available to the user");
-const CHOOSE: &str = "Choose one to continue.";
 
 /// Settles what can be settled without asking; gives the page that asks for the rest, with `problem` on it.
 pub(super) async fn settle(
@@ -36,7 +35,7 @@ pub(super) async fn settle(
     client: &Client,
     open: &mut OpenTransaction,
     user: &User,
-    problem: Option<&str>,
+    problem: Option<Text>,
 ) -> Result<Option<Answer>, Halt> {
     if open.state.patient.is_none() {
         if let Some(id) = open.state.launch.as_ref().and_then(|launch| launch.patient.clone()) {
@@ -52,10 +51,26 @@ pub(super) async fn settle(
             return Ok(Some(page));
         }
     }
+    if open.state.encounter.is_none() {
+        open.state.encounter = launch_encounter(grants, open, user).await?;
+    }
     if open.state.encounter.is_none() && wants_encounter(&open.state) {
         return settle_encounter(grants, client, open, user, problem).await;
     }
     Ok(None)
+}
+
+/// The encounter of an EHR launch, once it is certain that it is one of the launch patient's.
+async fn launch_encounter(grants: &Grants, open: &OpenTransaction, user: &User) -> Result<Option<String>, Halt> {
+    const FOREIGN: Halt = Halt::Return(
+        AuthorizationError::InvalidRequest,
+        "the encounter of the launch is expected to be one of the patient of the launch that the user may see",
+    );
+    let Some(launch) = &open.state.launch else { return Ok(None) };
+    let Some(id) = &launch.encounter else { return Ok(None) };
+    let Some(patient) = &launch.patient else { return Err(FOREIGN) };
+    let found = grants.patients.encounter(user, open.from, patient, id).await?;
+    found.map(|encounter| Some(encounter.id)).ok_or(FOREIGN)
 }
 
 /// Answers `POST /patient`.
@@ -88,11 +103,12 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
 
 async fn choose(grants: &Grants, open: &mut OpenTransaction, user: &User, form: &Form) -> Result<Answer, Halt> {
     let client = continuation::client(grants, &open.state).map_err(Halt::Page)?;
+    let client = &client.config;
     let page = match Choice::of(form) {
         Choice::Patient(id) => take_patient(&mut open.state, id)?,
         Choice::Encounter(id) => take_encounter(&mut open.state, id)?,
         Choice::Search(query) => Some(search(grants, client, open, user, query).await?),
-        Choice::Nothing => settle(grants, client, open, user, Some(CHOOSE)).await?,
+        Choice::Nothing => settle(grants, client, open, user, Some(open.language.words().pages.choose_one)).await?,
     };
     open.save(grants).await.map_err(Halt::Page)?;
     Ok(page.unwrap_or_else(|| onward(open)))
@@ -153,7 +169,7 @@ async fn settle_patient(
     client: &Client,
     open: &mut OpenTransaction,
     user: &User,
-    problem: Option<&str>,
+    problem: Option<Text>,
 ) -> Result<Option<Answer>, Halt> {
     if !searches(user)
         && let [only] = own_ids(user).as_slice()
@@ -184,13 +200,11 @@ fn searches(user: &User) -> bool {
     }
 }
 
-/// The patients a person has without a search: those of the login, or the one that the person is.
+/// The patients a person has without a search: the one that the person is, and those of the login.
 fn own_ids(user: &User) -> Vec<&str> {
-    if user.patients.is_empty() {
-        let own = user.fhir_user.as_deref().and_then(|reference| reference.strip_prefix("Patient/"));
-        return own.into_iter().collect();
-    }
-    user.patients.iter().map(String::as_str).collect()
+    let own = user.fhir_user.as_deref().and_then(|reference| reference.strip_prefix("Patient/"));
+    let others = user.patients.iter().map(String::as_str).filter(|id| Some(*id) != own);
+    own.into_iter().chain(others).collect()
 }
 
 async fn own_patients(grants: &Grants, user: &User, from: IpAddr) -> Result<Vec<PatientSummary>, Halt> {
@@ -221,7 +235,7 @@ async fn search(
 struct Picker<'a> {
     query: &'a str,
     patients: Vec<PatientSummary>,
-    problem: Option<&'a str>,
+    problem: Option<Text>,
 }
 
 fn patients_page(
@@ -234,7 +248,7 @@ fn patients_page(
     picker.patients.truncate(SHOWN);
     open.state.offered_patients = picker.patients.iter().map(|patient| patient.id.clone()).collect();
     let page = PatientPage {
-        frame: Frame::new(&grants.config),
+        frame: Frame::new(&grants.config, open.language),
         app: &client.client_name,
         user: &user.display_name,
         transaction: &open.handle,
@@ -255,7 +269,7 @@ async fn settle_encounter(
     client: &Client,
     open: &mut OpenTransaction,
     user: &User,
-    problem: Option<&str>,
+    problem: Option<Text>,
 ) -> Result<Option<Answer>, Halt> {
     let Some(patient) = open.state.patient.clone() else { return Err(NO_PATIENT) };
     if open.state.prompt_none {
@@ -269,7 +283,7 @@ async fn settle_encounter(
     }
     open.state.offered_encounters = encounters.iter().map(|encounter| encounter.id.clone()).collect();
     let page = EncounterPage {
-        frame: Frame::new(&grants.config),
+        frame: Frame::new(&grants.config, open.language),
         app: &client.client_name,
         user: &user.display_name,
         transaction: &open.handle,

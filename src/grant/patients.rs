@@ -49,8 +49,35 @@ impl PatientDirectory for Patients {
             let reference = format!("Patient/{patient}");
             let form = form(&[("patient", reference.as_str()), ("_sort", "-date"), ("_count", "20")]);
             let bundle = self.0.look_up(user, from, (ResourceType::ENCOUNTER, &form), Some(patient)).await?;
-            Ok(resources(&bundle).filter_map(encounter).collect())
+            let own = resources(&bundle).filter(|encounter| self.is_of(encounter, patient));
+            Ok(own.filter_map(encounter).collect())
         })
+    }
+
+    fn encounter<'a>(
+        &'a self,
+        user: &'a User,
+        from: IpAddr,
+        patient: &'a str,
+        id: &'a str,
+    ) -> Pending<'a, Option<EncounterSummary>> {
+        Box::pin(async move {
+            let reference = format!("Patient/{patient}");
+            let form = form(&[("_id", id), ("patient", reference.as_str())]);
+            let bundle = self.0.look_up(user, from, (ResourceType::ENCOUNTER, &form), Some(patient)).await?;
+            let own = resources(&bundle).filter(|encounter| self.is_of(encounter, patient));
+            Ok(own.filter_map(encounter).find(|encounter| encounter.id == id))
+        })
+    }
+}
+
+impl Patients {
+    /// Whether the subject of an encounter is the patient; the upstream may have taken no notice of the parameter.
+    fn is_of(&self, encounter: &Value, patient: &str) -> bool {
+        let Some(subject) = encounter.pointer("/subject/reference").and_then(Value::as_str) else { return false };
+        let relative = subject.strip_prefix(&self.0.base).and_then(|rest| rest.strip_prefix('/')).unwrap_or(subject);
+        let id = relative.strip_prefix("Patient/");
+        id.is_some_and(|id| id.split_once("/_history/").map_or(id, |(id, _)| id) == patient)
     }
 }
 

@@ -3,8 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pages::Language;
+use crate::fhir::resource_type::ResourceType;
+
 /// A user as the login, or an EHR's launch context, established it. A user is (iss, sub).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Who vouches for the user: our own issuer for built-in users.
     pub iss: String,
@@ -29,11 +32,42 @@ pub struct Session {
     pub auth_time: i64,
     /// Seconds since the epoch.
     pub expires: i64,
+    /// `sid`: what the OpenID provider calls its session with the person, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_session: Option<String>,
+}
+
+/// A logout that goes on at an OpenID provider. Key: digest of its `state`; taken once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProviderLogout {
+    /// Id of the provider.
+    pub provider: String,
+    /// Digest (hex) of the cookie that binds it to the browser.
+    pub browser: String,
+    /// Where the app that asked is gone back to: registered for it, compared before.
+    pub redirect_uri: Option<String>,
+    /// `state` of that app.
+    pub state: Option<String>,
+}
+
+/// A login that began at an OpenID provider. Key: digest of its `state`; taken once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProviderLogin {
+    /// Id of the provider.
+    pub provider: String,
+    /// A new login was asked for then, seconds since the epoch.
+    pub since: Option<i64>,
+    /// `max_age` that was asked for.
+    pub max_age: Option<i64>,
+    /// Digest (hex) of the cookie that binds it to the browser, when it is for the management page; otherwise the transaction of
+    /// an app does, which `state` names.
+    #[serde(default)]
+    pub browser: Option<String>,
 }
 
 /// An authorization request whose parameters were all checked, waiting for login, patient choice and consent. Key: digest of
 /// the `transaction` form field; bound to the browser by a cookie whose digest is inside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Transaction {
     /// Digest (hex) of the browser-binding cookie.
     pub browser: String,
@@ -75,6 +109,18 @@ pub struct Transaction {
     pub offered_encounters: Vec<String>,
     /// Scopes that were offered on the consent page; a posted scope must be one of them.
     pub offered_scopes: Vec<String>,
+    /// `dpop_jkt` (RFC 9449 section 10): the key that the code is bound to.
+    #[serde(default)]
+    pub dpop_jkt: Option<String>,
+    /// Where its pages are shown.
+    #[serde(default)]
+    pub shown_in: ShownIn,
+    /// The language that the app asked for (`ui_locales`), when there are pages in it.
+    #[serde(default)]
+    pub language: Option<Language>,
+    /// Scopes for parts of those that were offered beside them, to be allowed instead of the whole.
+    #[serde(default)]
+    pub offered_parts: Vec<String>,
 }
 
 /// The context of one EHR launch (SMART App Launch 2.2 "launch context arrives with your `access_token`"). Key: digest of the
@@ -89,7 +135,7 @@ pub struct LaunchContext {
     pub patient: Option<String>,
     /// Encounter id.
     pub encounter: Option<String>,
-    /// `fhirContext` entries as JSON objects.
+    /// `fhirContext` entries as JSON objects; in a grant to an app that reads the older form, as strings.
     pub fhir_context: Vec<serde_json::Value>,
     /// `intent`
     pub intent: Option<String>,
@@ -108,7 +154,7 @@ pub struct LaunchContext {
 }
 
 /// What an authorization code or a refresh token stands for: one grant of one user to one client.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grant {
     /// The unit of revocation; 128 random bits or more.
     pub grant_id: String,
@@ -128,10 +174,37 @@ pub struct Grant {
     pub auth_time: i64,
     /// When the user granted, seconds since the epoch.
     pub granted_at: i64,
+    /// Of a grant with `online_access`: the login that it ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online: Option<Online>,
+}
+
+/// The login that a grant with `online_access` ends with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Online {
+    /// Digest (hex) of the session cookie; `None` for a user whom an EHR logged in for one launch.
+    pub session: Option<String>,
+    /// When it is over at the latest, seconds since the epoch.
+    pub ends: i64,
+}
+
+impl Grant {
+    /// Whether no user is involved: the client acts for itself, and is its own subject (RFC 9068 section 2.2).
+    #[must_use]
+    pub fn is_of_client_itself(&self, issuer: &str) -> bool {
+        self.user.iss == issuer && self.user.sub == self.client_id
+    }
+
+    /// The EHR client that logged the user in, when one did.
+    #[must_use]
+    pub fn vouching(&self) -> Option<&str> {
+        let launch = self.launch.as_ref().filter(|launch| launch.vouches && launch.user.is_some())?;
+        Some(&launch.ehr_client_id)
+    }
 }
 
 /// An authorization code (RFC 6749 section 4.1.2). Key: digest of the code; spent once, at most 60 seconds old.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Code {
     /// What it is exchanged for.
     pub grant: Grant,
@@ -141,16 +214,58 @@ pub struct Code {
     pub code_challenge: String,
     /// For the `id_token`.
     pub nonce: Option<String>,
+    /// The key that must be proven when it is exchanged (RFC 9449 section 10).
+    #[serde(default)]
+    pub dpop_jkt: Option<String>,
 }
 
 /// A consent that the user gave to a client and that is not asked again while it covers what is asked. Key: digest of
 /// (`client_id`, iss, sub, patient).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Consent {
+    /// The app it was given to; empty in entries of older versions.
+    #[serde(default)]
+    pub client_id: String,
     /// Scopes the user left on.
     pub granted: Vec<String>,
     /// Scopes that were offered then (so that a declined one is not asked for again and again).
     pub offered: Vec<String>,
     /// Seconds since the epoch.
     pub given_at: i64,
+}
+
+/// Where a browser shows the pages of a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShownIn {
+    /// A window or tab of their own.
+    #[default]
+    Window,
+    /// A frame of the EHR that launched the app. The transaction is bound to the browser by a partitioned cookie; no session
+    /// of the browser counts in it, and none comes of it.
+    Frame,
+}
+
+impl Transaction {
+    /// Whether its pages are shown in a frame.
+    #[must_use]
+    pub fn embedded(&self) -> bool {
+        self.shown_in == ShownIn::Frame
+    }
+}
+
+impl LaunchContext {
+    /// The resource types that there is a context of.
+    pub fn context_types(&self) -> impl Iterator<Item = ResourceType> {
+        let patient = self.patient.is_some().then_some(ResourceType::PATIENT);
+        let encounter = self.encounter.is_some().then_some(ResourceType::ENCOUNTER);
+        patient.into_iter().chain(encounter).chain(self.fhir_context.iter().filter_map(context_type))
+    }
+}
+
+/// The type of one `fhirContext` entry: that of its relative reference, or else as it says, or that of its canonical URL.
+fn context_type(entry: &serde_json::Value) -> Option<ResourceType> {
+    let text = |name: &str| entry.get(name).and_then(serde_json::Value::as_str);
+    let of_reference = || text("reference")?.split('/').next();
+    let of_canonical = || text("canonical")?.rsplit('/').nth(1);
+    ResourceType::parse(of_reference().or_else(|| text("type")).or_else(of_canonical)?)
 }

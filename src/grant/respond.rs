@@ -1,4 +1,5 @@
-//! The grant path in order: budget for failed credentials, the endpoint, the record, and only then the answer.
+//! The grant path in order: what pages of strangers send, budget for failed credentials, the endpoint, the record, what the token endpoint has yet to do
+//! (`Commit`), and only then the answer.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -6,15 +7,19 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::facts::Facts;
 use super::login::CREDENTIALS_WRONG;
+use super::provider_login::ID_TOKEN_INVALID;
 use super::records::User;
 use super::route::Endpoint;
+use super::token_endpoint::Commit;
 use super::{
-    CredentialsFailed, Grants, authorization_endpoint, consent, continuation, discovery, launch_contexts, login, pages,
-    patient_choice, token_endpoint,
+    Answer, CredentialsFailed, Grants, authorization_endpoint, consent, continuation, discovery, foreign, framing,
+    introspection_endpoint, launch_contexts, login, logout, management, pages, patient_choice, provider_login,
+    pushed_authorization_request, registration, revocation_endpoint, token_endpoint,
 };
 use crate::audit::{Audit, Decision, EventKind, Open, Outcome, Recorded, Unaudited};
+use crate::cors::{self, Sharing};
 use crate::listen::{Body, Inbound, full};
-use crate::oauth::cors::{self, Sharing};
+use crate::oauth::error::OAuthError;
 
 /// Answers a request to `endpoint`. What may change state runs to its recorded outcome, also when the client hangs up.
 pub async fn respond(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: Inbound) -> Recorded<Response<Body>> {
@@ -32,8 +37,26 @@ async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: I
     if let Some(preflight) = sharing.and_then(|sharing| cors::preflight(sharing, &inbound, &grants.clients)) {
         return audit.unaudited(Unaudited::Preflight, preflight.map(full));
     }
-    let takes_credentials = inbound.method == Method::POST
-        && matches!(endpoint, Endpoint::Token | Endpoint::Login | Endpoint::LaunchContexts);
+    let takes_credentials = match endpoint {
+        Endpoint::Token
+        | Endpoint::PushedAuthorizationRequest
+        | Endpoint::Login
+        | Endpoint::ManageLogin
+        | Endpoint::LaunchContexts
+        | Endpoint::Introspect
+        | Endpoint::BackChannelLogout
+        | Endpoint::Revoke => inbound.method == Method::POST,
+        Endpoint::Register | Endpoint::Registered | Endpoint::ProviderCallback => true,
+        _ => false,
+    };
+    if takes_credentials && foreign::is_of_foreign_page(endpoint, &inbound, &grants.clients) {
+        let mut refused =
+            OAuthError::invalid_request("a request of a page that is registered here is expected").response();
+        *refused.status_mut() = StatusCode::FORBIDDEN;
+        let mut refused = refused.map(full);
+        share(grants, sharing, &inbound, &mut refused);
+        return audit.refused_unauthenticated(address, "foreign_page", refused);
+    }
     if takes_credentials && let Err(seconds) = grants.failures.admit(address) {
         let mut refused = unavailable(StatusCode::TOO_MANY_REQUESTS, seconds);
         share(grants, sharing, &inbound, &mut refused);
@@ -42,12 +65,41 @@ async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: I
     let mut open = audit.open(kind(endpoint), &inbound.request_id, address, "public");
     open.record().inbound(&inbound);
     let mut facts = Facts::default();
-    let mut response = Box::pin(answer(grants, endpoint, &inbound, &mut facts)).await.map(full);
-    if response.extensions_mut().remove::<CredentialsFailed>().is_some() {
-        grants.failures.failed(address);
+    let (response, commit) = Box::pin(answer(grants, endpoint, &inbound, &mut facts)).await;
+    let response = dressed(grants, endpoint, &inbound, &facts, response);
+    let Some(commit) = commit else { return conclude(open, facts, endpoint, response).await };
+    let recorded = match recorded(open, facts.clone(), response).await {
+        Ok(recorded) => recorded,
+        Err(answered) => return answered,
+    };
+    match commit.run(grants, &mut facts).await {
+        Ok(()) => recorded,
+        Err(error) => {
+            audit.withdraw(recorded);
+            let Answer(response) = token_endpoint::refused(grants, &error, &mut facts);
+            let response = dressed(grants, endpoint, &inbound, &facts, response);
+            let mut open = audit.open(kind(endpoint), &inbound.request_id, address, "public");
+            open.record().inbound(&inbound);
+            conclude(open, facts, endpoint, response).await
+        }
     }
-    share(grants, sharing, &inbound, &mut response);
-    conclude(open, facts, endpoint, response).await
+}
+
+/// The answer as it goes out: what a browser may do with it, and what its address is charged for it.
+fn dressed(
+    grants: &Grants,
+    endpoint: Endpoint,
+    inbound: &Inbound,
+    facts: &Facts,
+    mut response: Response<Bytes>,
+) -> Response<Body> {
+    framing::permit(grants, facts, &mut response);
+    let mut response = response.map(full);
+    if response.extensions_mut().remove::<CredentialsFailed>().is_some() {
+        grants.failures.failed(inbound.peer.ip());
+    }
+    share(grants, sharing(endpoint), inbound, &mut response);
+    response
 }
 
 /// Lets the browser hand the answer to an app whose origin may have it.
@@ -58,7 +110,12 @@ fn share(grants: &Grants, sharing: Option<Sharing>, inbound: &Inbound, response:
     response.headers_mut().extend(shared);
 }
 
-async fn answer(grants: &Grants, endpoint: Endpoint, inbound: &Inbound, facts: &mut Facts) -> Response<Bytes> {
+async fn answer(
+    grants: &Grants,
+    endpoint: Endpoint,
+    inbound: &Inbound,
+    facts: &mut Facts,
+) -> (Response<Bytes>, Option<Commit>) {
     use discovery::Document;
     let answer = match endpoint {
         Endpoint::SmartConfiguration => discovery::respond(grants, Document::SmartConfiguration, inbound, facts),
@@ -67,49 +124,84 @@ async fn answer(grants: &Grants, endpoint: Endpoint, inbound: &Inbound, facts: &
             discovery::respond(grants, Document::AuthorizationServerMetadata, inbound, facts)
         }
         Endpoint::Jwks => discovery::respond(grants, Document::Jwks, inbound, facts),
+        Endpoint::Brands => discovery::respond(grants, Document::Brands, inbound, facts),
         Endpoint::LaunchContexts => launch_contexts::respond(grants, inbound, facts).await,
+        Endpoint::PushedAuthorizationRequest => pushed_authorization_request::respond(grants, inbound, facts).await,
         Endpoint::Authorize => authorization_endpoint::respond(grants, inbound, facts).await,
         Endpoint::Continue => continuation::respond(grants, inbound, facts).await,
         Endpoint::Login => login::respond(grants, inbound, facts).await,
+        Endpoint::ProviderLogin => provider_login::start(grants, inbound, facts).await,
+        Endpoint::ProviderCallback => provider_login::callback(grants, inbound, facts).await,
         Endpoint::PatientChoice => patient_choice::respond(grants, inbound, facts).await,
         Endpoint::Consent => consent::respond(grants, inbound, facts).await,
-        Endpoint::Token => token_endpoint::respond(grants, inbound, facts).await,
+        Endpoint::Token => {
+            let (Answer(response), commit) = token_endpoint::respond(grants, inbound, facts).await;
+            return (response, commit);
+        }
+        Endpoint::Introspect => introspection_endpoint::respond(grants, inbound, facts).await,
+        Endpoint::Revoke => revocation_endpoint::respond(grants, inbound, facts).await,
+        Endpoint::Register => registration::respond(grants, inbound, facts).await,
+        Endpoint::Registered => registration::management::respond(grants, inbound, facts).await,
+        Endpoint::Manage => management::respond(grants, inbound, facts).await,
+        Endpoint::ManageLogin => management::log_in(grants, inbound, facts).await,
+        Endpoint::ManageProvider => management::log_in_with_provider(grants, inbound, facts).await,
+        Endpoint::Logout => logout::respond(grants, inbound, facts).await,
+        Endpoint::LogoutCallback => logout::at_provider::callback(grants, inbound, facts).await,
+        Endpoint::BackChannelLogout => logout::back_channel::respond(grants, inbound, facts).await,
         Endpoint::Asset => match pages::stylesheet(&inbound.path) {
             Some(sheet) => sheet,
-            None => return nothing_here(),
+            None => return (nothing_here(), None),
         },
     };
-    answer.0
+    (answer.0, None)
 }
 
 /// Records what is an event: an act of a known user or client, and every password that was checked. Pages that were only
 /// shown, and refusals of strangers, are counted: those who prove nothing cannot fill the log.
-async fn conclude(
-    mut open: Open,
-    facts: Facts,
-    endpoint: Endpoint,
-    response: Response<Body>,
-) -> Recorded<Response<Body>> {
+async fn conclude(open: Open, facts: Facts, endpoint: Endpoint, response: Response<Body>) -> Recorded<Response<Body>> {
     let reason = facts.reason;
     let known = facts.user.is_some() || facts.grant_id.is_some() || facts.client_id.is_some() && !is_page(endpoint);
-    if !known && reason != Some(CREDENTIALS_WRONG) {
+    if !known && !matches!(reason, Some(CREDENTIALS_WRONG | ID_TOKEN_INVALID)) {
         return match (reason, endpoint) {
             (Some(reason), _) => open.abandon_as_refused_unauthenticated(reason, response),
             (None, Endpoint::Asset) => open.abandon_as_unaudited(Unaudited::StaticPage, response),
-            (None, _) if is_page(endpoint) => open.abandon_as_unaudited(Unaudited::StaticPage, response),
+            (None, _) if is_page(endpoint) || endpoint == Endpoint::PushedAuthorizationRequest => {
+                open.abandon_as_unaudited(Unaudited::StaticPage, response)
+            }
             (None, _) => open.abandon_as_unaudited(Unaudited::Discovery, response),
         };
     }
+    recorded(open, facts, response).await.unwrap_or_else(|answered| answered)
+}
+
+/// The answer with its record. `Err`: there is none, and this 503 goes out.
+async fn recorded(
+    mut open: Open,
+    facts: Facts,
+    response: Response<Body>,
+) -> Result<Recorded<Response<Body>>, Recorded<Response<Body>>> {
+    let outcome = facts.reason.map_or(Outcome::Released, Outcome::Denied);
     note(&mut open, facts);
     open.record().answered(&response);
-    let outcome = reason.map_or(Outcome::Released, Outcome::Denied);
     let closed = open.close(outcome, response).await;
-    closed.unwrap_or_else(|unrecorded| unrecorded.answer(unavailable(StatusCode::SERVICE_UNAVAILABLE, 1)))
+    closed.map_err(|unrecorded| unrecorded.answer(unavailable(StatusCode::SERVICE_UNAVAILABLE, 1)))
 }
 
 fn note(open: &mut Open, facts: Facts) {
     let record = open.record();
-    let Facts { client_id, user, scopes, patient, encounter, grant_id, action, reason } = facts;
+    let Facts {
+        client_id,
+        user,
+        scopes,
+        patient,
+        encounter,
+        grant_id,
+        action,
+        detail,
+        reason,
+        framed_by: _,
+        language: _,
+    } = facts;
     record.client_id = client_id;
     if let Some(User { iss, sub, fhir_user, roles, .. }) = user {
         record.iss = Some(iss);
@@ -123,6 +215,7 @@ fn note(open: &mut Open, facts: Facts) {
     record.encounter = encounter;
     record.target = grant_id;
     record.action = action.map(Into::into);
+    record.detail = detail;
     record.decision = Some(if reason.is_some() { Decision::Deny } else { Decision::Permit });
 }
 
@@ -132,21 +225,42 @@ fn kind(endpoint: Endpoint) -> EventKind {
         | Endpoint::OpenIdConfiguration
         | Endpoint::AuthorizationServerMetadata
         | Endpoint::Jwks
+        | Endpoint::Brands
         | Endpoint::Asset
+        | Endpoint::PushedAuthorizationRequest
         | Endpoint::Authorize
         | Endpoint::Continue
         | Endpoint::PatientChoice => EventKind::Authorization,
         Endpoint::LaunchContexts => EventKind::Launch,
-        Endpoint::Login => EventKind::Login,
-        Endpoint::Consent => EventKind::Consent,
+        Endpoint::Login
+        | Endpoint::ManageLogin
+        | Endpoint::ManageProvider
+        | Endpoint::ProviderLogin
+        | Endpoint::ProviderCallback => EventKind::Login,
+        Endpoint::Consent | Endpoint::Manage => EventKind::Consent,
+        Endpoint::Logout | Endpoint::LogoutCallback | Endpoint::BackChannelLogout => EventKind::Logout,
         Endpoint::Token => EventKind::Token,
+        Endpoint::Introspect => EventKind::Introspection,
+        Endpoint::Revoke => EventKind::Revocation,
+        Endpoint::Register | Endpoint::Registered => EventKind::Registration,
     }
 }
 
 fn is_page(endpoint: Endpoint) -> bool {
     matches!(
         endpoint,
-        Endpoint::Authorize | Endpoint::Continue | Endpoint::Login | Endpoint::PatientChoice | Endpoint::Consent
+        Endpoint::Authorize
+            | Endpoint::Continue
+            | Endpoint::Login
+            | Endpoint::ProviderLogin
+            | Endpoint::ProviderCallback
+            | Endpoint::PatientChoice
+            | Endpoint::Consent
+            | Endpoint::ManageLogin
+            | Endpoint::ManageProvider
+            | Endpoint::Manage
+            | Endpoint::Logout
+            | Endpoint::LogoutCallback
     )
 }
 
@@ -155,14 +269,26 @@ fn sharing(endpoint: Endpoint) -> Option<Sharing> {
         Endpoint::SmartConfiguration
         | Endpoint::OpenIdConfiguration
         | Endpoint::AuthorizationServerMetadata
-        | Endpoint::Jwks => Some(Sharing::Open),
-        Endpoint::Token => Some(Sharing::Token),
+        | Endpoint::Jwks
+        | Endpoint::Brands => Some(Sharing::Open),
+        Endpoint::Token | Endpoint::PushedAuthorizationRequest | Endpoint::Revoke => Some(Sharing::Token),
         Endpoint::LaunchContexts
+        | Endpoint::Introspect
+        | Endpoint::Register
+        | Endpoint::Registered
         | Endpoint::Authorize
         | Endpoint::Continue
         | Endpoint::Login
+        | Endpoint::ProviderLogin
+        | Endpoint::ProviderCallback
         | Endpoint::PatientChoice
         | Endpoint::Consent
+        | Endpoint::Manage
+        | Endpoint::ManageLogin
+        | Endpoint::ManageProvider
+        | Endpoint::Logout
+        | Endpoint::LogoutCallback
+        | Endpoint::BackChannelLogout
         | Endpoint::Asset => None,
     }
 }

@@ -5,11 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-
-use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
+use std::sync::{PoisonError, RwLock};
 
 use super::grants::from_json;
 use crate::clock::Clock;
@@ -77,19 +73,9 @@ impl Revocations {
         Ok(())
     }
 
-    /// Refreshes every second until `stop`.
-    pub async fn follow(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(Duration::from_secs(1));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            if let Err(StoreError(error)) = self.refresh(&*store).await {
-                tracing::error!(error, "the revoked grants could not be read");
-            }
-        }
+    /// There is no store that could know of any: no gateway has run here yet.
+    pub fn nothing_was_revoked(&self) {
+        self.last_heard.store(self.clock.unix_seconds(), Ordering::Release);
     }
 
     /// Notes a grant as revoked at once.

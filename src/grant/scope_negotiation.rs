@@ -1,13 +1,18 @@
 //! Requested scopes against what a client is registered for: what may be offered to the person.
 //!
 //! Takes the `scope` parameter and the registration; gives the scopes that may be granted, in the order asked and written as
-//! asked wherever nothing had to be taken away (a v1 scope stays v1). Promises: never more than was asked, never more than is
-//! registered. What is unknown, granular (`?…`) or not registered is dropped. Does not ask policies: those apply to every
-//! request. SMART App Launch 2.2 "scopes for requesting FHIR resources".
+//! asked wherever nothing had to be taken away (a v1 scope stays v1; a scope written as a URI becomes the short form). Promises:
+//! never more than was asked, never more than is registered, nothing that is asked for twice after it was cut down. What is
+//! unknown or not registered is dropped, and so is a granular scope (`?…`) with a condition that could not be checked on one
+//! resource. Does not ask policies: those apply to every request. SMART App Launch 2.2 "scopes for requesting FHIR
+//! resources"; docs/scopes.md.
 
+use std::collections::HashSet;
+
+use super::records::LaunchContext;
 use crate::config::{Client, GrantType};
 use crate::fhir::resource_type::ResourceType;
-use crate::smart::scope::{Letter, Level, Permissions, ResourceScope, Scope};
+use crate::smart::scope::{ContextScope, INTROSPECT, Letter, Level, MOST, Permissions, ResourceScope, Scope};
 
 /// Why nothing can be offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,26 +23,67 @@ pub(super) enum NegotiationError {
     System,
     /// Nothing that was asked for can be granted.
     NothingLeft,
+    /// More was asked for than is looked at.
+    TooMany,
 }
+
+/// Longest `scope` parameter that is looked at, in bytes: as much as fits into the head of a request.
+const LONGEST: usize = 32 * 1024;
 
 /// What of `requested` may be offered.
 pub(super) fn negotiate(requested: &str, client: &Client) -> Result<Vec<String>, NegotiationError> {
     let registered: Vec<Scope> = client.scope.split_ascii_whitespace().map(Scope::parse).collect();
-    let mut offered: Vec<String> = Vec::new();
-    let mut asked_for_anything = false;
-    for text in requested.split(' ').filter(|text| !text.is_empty()) {
-        asked_for_anything = true;
-        for granted in narrowed(text, client, &registered)? {
-            if !offered.contains(&granted) {
-                offered.push(granted);
-            }
+    let asked = asked(requested)?;
+    let is_system = |scope: &Scope| match scope {
+        Scope::Resource(resource) => resource.level == Level::System,
+        Scope::Unknown(unknown) => unknown.starts_with("system/") || unknown.contains("/scopes/system/"),
+        _ => false,
+    };
+    if asked.iter().any(is_system) {
+        return Err(NegotiationError::System);
+    }
+    let offered = distinct(asked.iter().flat_map(|asked| narrowed(asked, client, &registered)));
+    let offered = shortest(offered, &asked);
+    if offered.is_empty() {
+        Err(NegotiationError::NothingLeft)
+    } else {
+        Ok(offered.iter().map(Scope::to_string).collect())
+    }
+}
+
+/// What of `requested` a client may be granted that acts for itself: `system/` scopes as far as it is registered for them. No
+/// other scope means anything where there is no person and no launch.
+pub(super) fn negotiate_system(requested: &str, client: &Client) -> Result<Vec<String>, NegotiationError> {
+    let registered: Vec<Scope> = client.scope.split_ascii_whitespace().map(Scope::parse).collect();
+    let asked = asked(requested)?;
+    let granted = distinct(asked.iter().flat_map(|scope| match scope {
+        Scope::Resource(resource) if resource.level == Level::System => {
+            narrowed_resource(resource, &registered).into_iter().map(Scope::Resource).collect()
         }
+        _ => Vec::new(),
+    }));
+    let granted = shortest(granted, &asked);
+    if granted.is_empty() {
+        Err(NegotiationError::NothingLeft)
+    } else {
+        Ok(granted.iter().map(Scope::to_string).collect())
     }
-    match (asked_for_anything, offered.is_empty()) {
-        (false, _) => Err(NegotiationError::Empty),
-        (true, true) => Err(NegotiationError::NothingLeft),
-        (true, false) => Ok(offered),
+}
+
+/// The scopes of a `scope` parameter, each once.
+fn asked(requested: &str) -> Result<Vec<Scope>, NegotiationError> {
+    let texts = || requested.split(' ').filter(|text| !text.is_empty());
+    if requested.len() > LONGEST || texts().count() > MOST {
+        return Err(NegotiationError::TooMany);
     }
+    let asked = distinct(texts().map(Scope::parse));
+    if asked.is_empty() { Err(NegotiationError::Empty) } else { Ok(asked) }
+}
+
+/// Each scope once, in the order in which they come.
+fn distinct(scopes: impl Iterator<Item = Scope>) -> Vec<Scope> {
+    let mut seen = HashSet::new();
+    scopes.filter(|scope| seen.insert(scope.clone())).collect()
 }
 
 /// Whether a granted scope makes sense only with a patient in context (`launch/patient`, `patient/…`). An encounter belongs to
@@ -47,6 +93,7 @@ pub(super) fn needs_patient(scopes: &[String]) -> bool {
         Scope::LaunchPatient | Scope::LaunchEncounter => true,
         Scope::Resource(scope) => scope.level == Level::Patient,
         Scope::Launch
+        | Scope::Context(_)
         | Scope::OpenId
         | Scope::FhirUser
         | Scope::Profile
@@ -56,185 +103,154 @@ pub(super) fn needs_patient(scopes: &[String]) -> bool {
     })
 }
 
+/// Drops scopes for a context that is not there: `launch/<type>` is answered from what the EHR handed over, whichever role it
+/// gave it, and from nothing else.
+pub(super) fn drop_absent_context(scopes: &mut Vec<String>, launch: Option<&LaunchContext>) {
+    scopes.retain(|text| match Scope::parse(text) {
+        Scope::Context(ContextScope { resource_type, .. }) => {
+            launch.is_some_and(|launch| launch.context_types().any(|present| present == resource_type))
+        }
+        _ => true,
+    });
+}
+
 /// What of one scope is left; a wildcard may come apart into several.
-fn narrowed(text: &str, client: &Client, registered: &[Scope]) -> Result<Vec<String>, NegotiationError> {
-    let asked = Scope::parse(text);
-    let granted = match &asked {
-        Scope::Resource(scope) if scope.level == Level::System => return Err(NegotiationError::System),
-        Scope::Resource(scope) if scope.constraint.is_none() => return Ok(narrowed_resource(text, scope, registered)),
+fn narrowed(asked: &Scope, client: &Client, registered: &[Scope]) -> Vec<Scope> {
+    let granted = match asked {
+        Scope::Resource(scope) => {
+            return narrowed_resource(scope, registered).into_iter().map(Scope::Resource).collect();
+        }
         // Registered by its launch URLs.
         Scope::Launch => !client.launch_urls.is_empty(),
         // Whoever may be granted a patient's data may ask which patient.
-        Scope::LaunchPatient => registered.contains(&asked) || registered.iter().any(is_patient_level),
-        Scope::OfflineAccess => registered.contains(&asked) && client.grant_types.contains(&GrantType::RefreshToken),
-        Scope::OpenId | Scope::FhirUser | Scope::Profile | Scope::LaunchEncounter => registered.contains(&asked),
-        Scope::Unknown(unknown) if unknown.starts_with("system/") => return Err(NegotiationError::System),
-        // Granular scopes are not enforced yet, and no refresh token of ours ends with the session.
-        Scope::Resource(_) | Scope::OnlineAccess | Scope::Unknown(_) => false,
+        Scope::LaunchPatient => registered.contains(asked) || registered.iter().any(is_patient_level),
+        Scope::Context(_) => !client.launch_urls.is_empty() && asked.is_covered_by(registered),
+        Scope::OfflineAccess | Scope::OnlineAccess => {
+            registered.contains(asked) && client.grant_types.contains(&GrantType::RefreshToken)
+        }
+        Scope::OpenId | Scope::FhirUser | Scope::Profile | Scope::LaunchEncounter => registered.contains(asked),
+        Scope::Unknown(word) if word == INTROSPECT => client.introspects && registered.contains(asked),
+        Scope::Unknown(_) => false,
     };
-    Ok(granted.then(|| text.to_owned()).into_iter().collect())
+    granted.then(|| asked.clone()).into_iter().collect()
 }
 
 fn is_patient_level(scope: &Scope) -> bool {
     matches!(scope, Scope::Resource(scope) if scope.level == Level::Patient)
 }
 
-/// The intersection of one asked scope with all registered ones of its level: letters per type, where `*` is a type of its
-/// own that all others include.
-fn narrowed_resource(text: &str, asked: &ResourceScope, registered: &[Scope]) -> Vec<String> {
-    let mut left: Vec<(Option<ResourceType>, Vec<Letter>)> = Vec::new();
+/// The letters that are left for one type (`None`: all) under one condition (`None`: unconditionally).
+struct Left<'a> {
+    resource_type: Option<ResourceType>,
+    constraint: Option<&'a String>,
+    letters: Vec<Letter>,
+}
+
+/// The intersection of one asked scope with all registered ones of its level: letters per type and condition, where `*` is a
+/// type of its own that all others include.
+fn narrowed_resource(asked: &ResourceScope, registered: &[Scope]) -> Vec<ResourceScope> {
+    let mut left: Vec<Left<'_>> = Vec::new();
     for scope in registered {
         let Scope::Resource(scope) = scope else { continue };
-        if scope.level != asked.level || scope.constraint.is_some() {
-            continue;
-        }
-        let resource_type = match (asked.resource_type, scope.resource_type) {
-            (asked, None) => asked,
-            (None, specific) => specific,
-            (asked, specific) if asked == specific => asked,
-            (Some(_), Some(_)) => continue,
-        };
+        let Some((resource_type, constraint)) = intersection(asked, scope) else { continue };
         let letters = asked.permissions.letters().filter(|letter| scope.permissions.contains(*letter));
-        if let Some((_, known)) = left.iter_mut().find(|(known, _)| *known == resource_type) {
-            known.extend(letters);
-        } else {
-            left.push((resource_type, letters.collect()));
+        match left.iter_mut().find(|known| known.resource_type == resource_type && known.constraint == constraint) {
+            Some(known) => known.letters.extend(letters),
+            None => left.push(Left { resource_type, constraint, letters: letters.collect() }),
         }
     }
-    let wildcard: Vec<Letter> = left.iter().filter(|(kind, _)| kind.is_none()).flat_map(|(_, l)| l.clone()).collect();
-    left.into_iter()
-        .filter_map(|(resource_type, mut letters)| {
-            if resource_type.is_some() && asked.resource_type.is_none() && letters.iter().all(|l| wildcard.contains(l))
-            {
-                return None;
+    let of = |resource_type: Option<ResourceType>| -> Vec<Letter> {
+        let wide = left.iter().filter(|known| known.constraint.is_none() && known.resource_type == resource_type);
+        wide.flat_map(|known| known.letters.clone()).collect()
+    };
+    let everywhere = of(None);
+    left.iter()
+        .filter_map(|known| {
+            let mut letters = known.letters.clone();
+            match (known.resource_type, known.constraint) {
+                (None, None) => {}
+                // What is granted for everything anyway needs no scope of its own.
+                (Some(_), None) if asked.resource_type.is_none() && letters.iter().all(|l| everywhere.contains(l)) => {
+                    return None;
+                }
+                (Some(_), None) => letters.extend(everywhere.iter().copied()),
+                (resource_type, Some(_)) => {
+                    let unconditional = of(resource_type);
+                    letters.retain(|letter| !unconditional.contains(letter) && !everywhere.contains(letter));
+                }
             }
-            if resource_type.is_some() {
-                letters.extend(wildcard.iter().copied());
-            }
-            let permissions = Permissions::parse_letters(&written(&letters))?;
-            if resource_type == asked.resource_type && permissions == asked.permissions {
-                return Some(text.to_owned());
-            }
-            let v1 = asked.v1 && [Permissions::READ, Permissions::WRITE, Permissions::ALL].contains(&permissions);
-            Some(ResourceScope { level: asked.level, resource_type, permissions, v1, constraint: None }.to_string())
+            let permissions = permissions(&letters)?;
+            let (resource_type, constraint) = (known.resource_type, known.constraint.cloned());
+            let v1_words = [Permissions::READ, Permissions::WRITE, Permissions::ALL].contains(&permissions);
+            let v1 = asked.v1 && v1_words && constraint.is_none();
+            Some(ResourceScope { level: asked.level, resource_type, permissions, v1, constraint })
         })
+        .filter(ResourceScope::is_checkable)
         .collect()
 }
 
-fn written(letters: &[Letter]) -> String {
-    Letter::ALL.into_iter().filter(|letter| letters.contains(letter)).map(Letter::as_char).collect()
+/// Type and condition of what both cover; `None` when that is nothing, or nothing that one scope could say.
+fn intersection<'a>(
+    asked: &'a ResourceScope,
+    registered: &'a ResourceScope,
+) -> Option<(Option<ResourceType>, Option<&'a String>)> {
+    if registered.level != asked.level {
+        return None;
+    }
+    let resource_type = match (asked.resource_type, registered.resource_type) {
+        (asked, None) => asked,
+        (None, specific) => specific,
+        (asked, specific) if asked == specific => asked,
+        (Some(_), Some(_)) => return None,
+    };
+    let constraint = match (&asked.constraint, &registered.constraint) {
+        (asked, None) => asked.as_ref(),
+        (None, registered) => registered.as_ref(),
+        (asked, registered) if asked == registered => asked.as_ref(),
+        (Some(_), Some(_)) => return None,
+    };
+    Some((resource_type, constraint))
+}
+
+/// Scopes add up (SMART App Launch 2.2, "scope equivalence"): what was cut down is put together where one scope says it, and left
+/// out where the others say it already. What is granted as it was asked for stays as it was written.
+fn shortest(offered: Vec<Scope>, asked: &[Scope]) -> Vec<Scope> {
+    let asked: HashSet<&Scope> = asked.iter().collect();
+    let mut kept: Vec<Scope> = Vec::new();
+    for scope in offered {
+        if !asked.contains(&scope)
+            && let Scope::Resource(cut) = &scope
+            && let Some(Scope::Resource(known)) =
+                kept.iter_mut().find(|known| !asked.contains::<Scope>(known) && same_resources(known, cut))
+            && let Some(both) =
+                permissions(&known.permissions.letters().chain(cut.permissions.letters()).collect::<Vec<_>>())
+        {
+            *known = ResourceScope { permissions: both, v1: false, ..cut.clone() };
+        } else {
+            kept.push(scope);
+        }
+    }
+    let mut at = 0;
+    while at < kept.len() {
+        let scope = kept.remove(at);
+        if asked.contains(&scope) || !scope.is_covered_by(&kept) {
+            kept.insert(at, scope);
+            at += 1;
+        }
+    }
+    kept
+}
+
+fn same_resources(a: &Scope, b: &ResourceScope) -> bool {
+    matches!(a, Scope::Resource(a) if (a.level, a.resource_type, &a.constraint) == (b.level, b.resource_type, &b.constraint))
+}
+
+/// The letters as a set; `None` without any.
+fn permissions(letters: &[Letter]) -> Option<Permissions> {
+    let written: String =
+        Letter::ALL.into_iter().filter(|letter| letters.contains(letter)).map(Letter::as_char).collect();
+    Permissions::parse_letters(&written)
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::grant::testing::app;
-
-    fn client(scope: &str) -> Client {
-        Client { scope: scope.to_owned(), ..app() }
-    }
-
-    fn offered(requested: &str, registered: &str) -> String {
-        negotiate(requested, &client(registered)).unwrap().join(" ")
-    }
-
-    #[test]
-    fn what_is_registered_is_offered_as_asked_and_in_the_order_asked() {
-        let all = "launch/patient openid fhirUser offline_access patient/*.rs";
-        assert_eq!(
-            offered("openid patient/Observation.rs launch/patient fhirUser offline_access", all),
-            "openid patient/Observation.rs launch/patient fhirUser offline_access"
-        );
-    }
-
-    #[test]
-    fn p2_a_v1_scope_that_is_granted_comes_back_as_v1() {
-        assert_eq!(offered("patient/Patient.read", "patient/*.rs"), "patient/Patient.read");
-        assert_eq!(offered("patient/*.*", "patient/*.rs"), "patient/*.read");
-        assert_eq!(offered("patient/*.*", "patient/*.r"), "patient/*.r");
-    }
-
-    #[test]
-    fn a_wildcard_comes_apart_into_what_is_registered() {
-        assert_eq!(
-            offered("patient/*.cruds", "patient/Patient.rs patient/Observation.cruds"),
-            "patient/Patient.rs patient/Observation.cruds"
-        );
-        assert_eq!(
-            offered("patient/*.cruds", "patient/*.rs patient/Observation.cud"),
-            "patient/*.rs patient/Observation.cruds"
-        );
-        assert_eq!(offered("patient/*.rs", "patient/*.rs patient/Observation.rs"), "patient/*.rs");
-    }
-
-    #[test]
-    fn levels_never_cover_each_other() {
-        assert_eq!(
-            negotiate("user/*.rs", &client("patient/*.cruds system/*.cruds")),
-            Err(NegotiationError::NothingLeft)
-        );
-    }
-
-    #[test]
-    fn b1_11_nothing_known_is_invalid_scope() {
-        let registered = client("patient/*.rs openid");
-        assert_eq!(negotiate("", &registered), Err(NegotiationError::Empty));
-        assert_eq!(negotiate("  ", &registered), Err(NegotiationError::Empty));
-        assert_eq!(negotiate("nonsense patient/Obs.rs", &registered), Err(NegotiationError::NothingLeft));
-        assert_eq!(negotiate("patient/Observation.dus", &registered), Err(NegotiationError::NothingLeft));
-        assert_eq!(negotiate("openid system/*.rs", &registered), Err(NegotiationError::System));
-        assert_eq!(negotiate("openid system/nonsense", &registered), Err(NegotiationError::System));
-    }
-
-    #[test]
-    fn b1_12_a_granular_scope_is_dropped_and_alone_refused() {
-        let granular = "patient/Observation.rs?category=vital-signs";
-        let registered = client("patient/*.rs patient/Observation.rs?category=vital-signs");
-        assert_eq!(negotiate(granular, &registered), Err(NegotiationError::NothingLeft));
-        assert_eq!(negotiate(&format!("{granular} patient/Patient.r"), &registered).unwrap(), ["patient/Patient.r"]);
-    }
-
-    #[test]
-    fn offline_access_needs_a_client_that_may_refresh() {
-        let mut registered = client("openid offline_access");
-        assert_eq!(negotiate("openid offline_access", &registered).unwrap(), ["openid", "offline_access"]);
-        registered.grant_types = vec![GrantType::AuthorizationCode];
-        assert_eq!(negotiate("openid offline_access", &registered).unwrap(), ["openid"]);
-    }
-
-    #[test]
-    fn doubled_scopes_are_offered_once() {
-        assert_eq!(offered("openid openid patient/*.rs patient/*.rs", "openid patient/*.rs"), "openid patient/*.rs");
-    }
-
-    fn scope_text() -> impl Strategy<Value = String> {
-        let letters = proptest::sample::select(vec!["r", "s", "rs", "cruds", "cud", "u", "read", "write", "*"]);
-        let kind = proptest::sample::select(vec!["*", "Patient", "Observation", "Condition"]);
-        let level = proptest::sample::select(vec!["patient", "user"]);
-        (level, kind, letters).prop_map(|(level, kind, letters)| format!("{level}/{kind}.{letters}"))
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_offered_is_covered_by_what_was_asked_and_by_what_is_registered(
-            asked in proptest::collection::vec(scope_text(), 1..5),
-            registered in proptest::collection::vec(scope_text(), 1..5),
-        ) {
-            let parse = |texts: &[String]| texts.iter().map(|text| Scope::parse(text)).collect::<Vec<_>>();
-            let offered = negotiate(&asked.join(" "), &client(&registered.join(" "))).unwrap_or_default();
-            for scope in parse(&offered) {
-                prop_assert!(scope.is_covered_by(&parse(&asked)));
-                prop_assert!(scope.is_covered_by(&parse(&registered)));
-            }
-            // Nothing that both sides cover whole is lost.
-            for text in &asked {
-                if Scope::parse(text).is_covered_by(&parse(&registered)) {
-                    prop_assert!(Scope::parse(text).is_covered_by(&parse(&offered)));
-                }
-            }
-        }
-    }
-}
+mod tests;

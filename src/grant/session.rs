@@ -8,15 +8,20 @@ use http::HeaderMap;
 use http::header::COOKIE;
 
 use super::Grants;
-use super::grants::user_digest;
-use super::records::{Session, User};
+use super::grants::{from_json, revoke, user_digest};
+use super::holdings;
+use super::records::{Online, Session, User};
 use crate::config::Config;
+use crate::federation;
 use crate::random;
 use crate::secret::Digest;
 use crate::store::{Entry, Kind, StoreError};
 
 /// Seconds without a request after which a session ends.
 const IDLE: i64 = 30 * 60;
+
+/// Sessions of one user that are looked at.
+const MOST: usize = 10_000;
 
 /// A session that the browser holds the cookie of.
 #[derive(Clone, Debug)]
@@ -25,6 +30,39 @@ pub(super) struct LiveSession {
     pub(super) cookie: String,
     pub(super) user: User,
     pub(super) auth_time: i64,
+    /// When it is over at the latest, seconds since the epoch.
+    pub(super) expires: i64,
+}
+
+/// A person who has just proved who they are.
+#[derive(Clone, Debug)]
+pub(super) struct Proved {
+    pub(super) user: User,
+    /// When, not later than now.
+    pub(super) auth_time: i64,
+    /// `sid` of the OpenID provider.
+    pub(super) provider_session: Option<String>,
+}
+
+impl LiveSession {
+    /// What a grant with `online_access` ends with.
+    pub(super) fn online(&self) -> Online {
+        Online { session: Some(self.key().to_hex()), ends: self.expires }
+    }
+
+    /// The anti-CSRF token of the form called `form`.
+    pub(super) fn csrf(&self, form: &str) -> String {
+        Digest::of(&format!("{form}\n{}", self.cookie)).to_hex()
+    }
+
+    /// Whether `token` is [`Self::csrf`], in constant time.
+    pub(super) fn csrf_matches(&self, form: &str, token: &str) -> bool {
+        Digest::of(&self.csrf(form)).matches(&Digest::of(token))
+    }
+
+    fn key(&self) -> Digest {
+        Digest::of(&self.cookie)
+    }
 }
 
 /// The session whose cookie the browser sent; it is kept alive by this.
@@ -41,27 +79,137 @@ pub(super) async fn resume(grants: &Grants, headers: &HeaderMap) -> Result<Optio
         grants.store.remove(Kind::Session, key).await?;
         return Ok(None);
     };
-    // One write per half of the idle time, not one per request.
-    if entry.expires - now < IDLE / 2 && entry.expires < session.expires {
-        grants.store.put(Kind::Session, key, Entry { expires: idle_end(now, session.expires), ..entry }).await?;
-    }
-    Ok(Some(LiveSession { cookie, user, auth_time: session.auth_time }))
+    let expires = session.expires;
+    keep_alive(grants, key, entry, expires).await?;
+    Ok(Some(LiveSession { cookie, user, auth_time: session.auth_time, expires }))
 }
 
 /// A new session for a user who has just proved who they are; ends the one that the browser had.
-pub(super) async fn begin(grants: &Grants, user: User, headers: &HeaderMap) -> Result<LiveSession, StoreError> {
+pub(super) async fn begin(grants: &Grants, proved: Proved, headers: &HeaderMap) -> Result<LiveSession, StoreError> {
+    let Proved { user, auth_time, provider_session } = proved;
     if let Some(old) = cookie(headers, &session_cookie_name(&grants.config)) {
-        grants.store.remove(Kind::Session, Digest::of(&old)).await?;
+        end(grants, Digest::of(&old)).await?;
     }
     let now = grants.clock.unix_seconds();
     let lifetime = i64::try_from(grants.config.tokens.session.as_secs()).unwrap_or(i64::MAX);
     let expires = now.saturating_add(lifetime);
     let handle = random::handle();
-    let session = Session { user: user.clone(), auth_time: now, expires };
+    let session = Session { user: user.clone(), auth_time, expires, provider_session };
     let value = serde_json::to_vec(&session).map_err(|error| StoreError(error.to_string()))?;
     let entry = Entry { value, expires: idle_end(now, expires), owner: Some(user_digest(&user.iss, &user.sub)) };
     grants.store.put(Kind::Session, Digest::of(&handle), entry).await?;
-    Ok(LiveSession { cookie: handle, user, auth_time: now })
+    Ok(LiveSession { cookie: handle, user, auth_time, expires })
+}
+
+/// Ends a session, and the grants with `online_access` that were given in it.
+pub(super) async fn end(grants: &Grants, key: Digest) -> Result<(), StoreError> {
+    let now = grants.clock.unix_seconds();
+    // INVARIANT: the session goes first; whoever asks [`is_open`] from now on is told that it is over.
+    let Some(entry) = grants.store.take_once(Kind::Session, key, now).await? else { return Ok(()) };
+    let Session { user, .. } = from_json(&entry.value)?;
+    let name = key.to_hex();
+    for given in holdings::given(&*grants.store, Some(user_digest(&user.iss, &user.sub)), now).await? {
+        if given.grant.online.is_some_and(|online| online.session.as_ref() == Some(&name)) {
+            revoke(grants, &given.grant.grant_id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the session that the browser has.
+pub(super) async fn log_out(grants: &Grants, session: &LiveSession) -> Result<(), StoreError> {
+    end(grants, session.key()).await
+}
+
+/// Ends the sessions of a provider's user: those of one session there where the provider named it, otherwise all. Of a session
+/// whose name there is not known it is taken that it is meant. Returns whose they were, one entry for each.
+pub(super) async fn end_of_provider(
+    grants: &Grants,
+    (iss, sub): (&str, Option<&str>),
+    provider_session: Option<&str>,
+) -> Result<Vec<User>, StoreError> {
+    let now = grants.clock.unix_seconds();
+    let owner = sub.map(|sub| user_digest(iss, sub));
+    let mut ended = Vec::new();
+    for (key, entry) in grants.store.list(Kind::Session, owner, now, MOST).await? {
+        let session: Session = from_json(&entry.value)?;
+        let of_user = session.user.iss == iss && sub.is_none_or(|sub| sub == session.user.sub);
+        let of_session = match (provider_session, session.provider_session.as_deref()) {
+            (Some(named), Some(known)) => named == known,
+            (Some(_), None) => sub.is_some(),
+            (None, _) => true,
+        };
+        if of_user && of_session {
+            end(grants, key).await?;
+            ended.push(session.user);
+        }
+    }
+    Ok(ended)
+}
+
+/// Ends all other sessions of the same user. Returns how many.
+pub(super) async fn end_others(grants: &Grants, session: &LiveSession) -> Result<usize, StoreError> {
+    let (owner, now) = (user_digest(&session.user.iss, &session.user.sub), grants.clock.unix_seconds());
+    let mut ended = 0;
+    for (key, _) in grants.store.list(Kind::Session, Some(owner), now, MOST).await? {
+        if key != session.key() {
+            end(grants, key).await?;
+            ended += 1;
+        }
+    }
+    Ok(ended)
+}
+
+/// Until when the login of a grant with `online_access` goes on if nobody uses it, seconds since the epoch; `None` when it is
+/// over. Using the grant keeps it alive, as opening a page does: an app that the person works with shows that they are there.
+pub(super) async fn goes_on_until(grants: &Grants, online: &Online) -> Result<Option<i64>, StoreError> {
+    match live(grants, online).await? {
+        Live::Over => Ok(None),
+        Live::WithoutSession => Ok(Some(online.ends)),
+        Live::Session(key, entry) => keep_alive(grants, key, entry, online.ends).await.map(Some),
+    }
+}
+
+/// Whether the login of a grant with `online_access` is over. Asking does not prolong it.
+pub(super) async fn is_over(grants: &Grants, online: &Online) -> Result<bool, StoreError> {
+    Ok(matches!(live(grants, online).await?, Live::Over))
+}
+
+/// The login of a grant with `online_access`.
+enum Live {
+    Over,
+    /// An EHR logged the user in, for one launch.
+    WithoutSession,
+    Session(Digest, Entry),
+}
+
+async fn live(grants: &Grants, online: &Online) -> Result<Live, StoreError> {
+    let now = grants.clock.unix_seconds();
+    if online.ends <= now {
+        return Ok(Live::Over);
+    }
+    let Some(name) = &online.session else { return Ok(Live::WithoutSession) };
+    let Some(key) = Digest::from_hex(name) else { return Ok(Live::Over) };
+    let entry = grants.store.read(Kind::Session, key, now).await?;
+    Ok(entry.map_or(Live::Over, |entry| Live::Session(key, entry)))
+}
+
+/// Puts off the end for lack of use; one write per half of the idle time, not one per request. Returns the end.
+async fn keep_alive(grants: &Grants, key: Digest, entry: Entry, expires: i64) -> Result<i64, StoreError> {
+    let (now, ends) = (grants.clock.unix_seconds(), entry.expires);
+    if ends - now >= IDLE / 2 || ends >= expires {
+        return Ok(ends);
+    }
+    let longer = Entry { expires: idle_end(now, expires), ..entry };
+    let later = longer.expires;
+    // Taken and written in one step: a session that was ended meanwhile stays ended.
+    grants.store.spend(Kind::Session, Kind::Session, key, longer, now).await?;
+    Ok(later)
+}
+
+/// The `Set-Cookie` value that removes the session from the browser.
+pub(super) fn no_session_cookie(config: &Config) -> String {
+    set_cookie(config, &session_cookie_name(config), "", Some(0))
 }
 
 /// The `Set-Cookie` value that hands a session to the browser until it closes.
@@ -133,10 +281,11 @@ fn idle_end(now: i64, absolute: i64) -> i64 {
     absolute.min(now.saturating_add(IDLE))
 }
 
-/// The user with the roles of today; `None` once the user was removed from the configuration.
+/// The user with the roles of today; `None` once the user was removed from the configuration, or the provider may not assert
+/// this user any more.
 fn as_configured_now(config: &Config, user: &User) -> Option<User> {
     if user.iss != config.issuer() {
-        return None;
+        return federation::standing(config, user);
     }
     config.users.iter().find(|configured| configured.username == user.sub).map(|found| built_in_user(config, found))
 }

@@ -20,13 +20,16 @@ use super::records::{Code, LaunchContext, User};
 use super::revocations::Revocations;
 use super::{
     Answer, DirectoryError, EncounterSummary, Grants, PatientDirectory, PatientSummary, authorization_endpoint,
-    consent, continuation, login, patient_choice,
+    consent, continuation, login, patient_choice, provider_login,
 };
-use crate::admit::FailedCredentials;
+use crate::admit::{FailedCredentials, HourlyBudget};
+use crate::clients::Clients;
+use crate::clients::key_sets::KeySets;
 use crate::clock::Clock;
 use crate::config::{self, Client, ClientAuthentication, Config, GrantType};
+use crate::federation::Providers;
 use crate::listen::Inbound;
-use crate::oauth::clients::Clients;
+use crate::outbound::Outbound;
 use crate::random;
 use crate::secret::Digest;
 use crate::store::{Entry, Kind, SqliteStore};
@@ -73,11 +76,24 @@ pub(super) fn config() -> Config {
             concurrency: 1,
             response_bytes: 1 << 20,
             max_count: 100,
+            max_entries: 100,
+            search_by: crate::fhir::way::SearchBy::Primary,
+            narrow_by: Vec::new(),
+            operations: Vec::new(),
         },
         state_directory: "/nonexistent".into(),
+        state_shared: false,
         audit: config::Audit { directory: "/nonexistent".into(), on_failure: config::OnAuditFailure::Deny },
         policies: None,
-        tokens: config::Tokens { access: seconds(3600), refresh: seconds(1 << 20), session: seconds(8 * 3600) },
+        outbound_ca: None,
+        tokens: config::Tokens {
+            access: seconds(3600),
+            refresh: seconds(1 << 20),
+            session: seconds(8 * 3600),
+            ..config::Tokens::default()
+        },
+        registration: None,
+        brands: None,
         clients: vec![
             app(),
             Client { client_id: "approved".to_owned(), approved: true, ..app() },
@@ -90,6 +106,7 @@ pub(super) fn config() -> Config {
             user("mum", Some("RelatedPerson/m1"), &["p1", "p2"]),
             user("nil", None, &[]),
         ],
+        providers: Vec::new(),
     }
 }
 
@@ -101,11 +118,9 @@ pub(super) fn app() -> Client {
         authentication: ClientAuthentication::None,
         redirect_uris: vec!["https://app.example.org/cb".to_owned()],
         launch_urls: vec!["https://app.example.org/launch".parse().unwrap()],
-        origins: Vec::new(),
         scope: "openid fhirUser offline_access launch/patient launch/encounter patient/*.cruds user/*.rs".to_owned(),
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-        approved: false,
-        ehr: None,
+        ..Client::default()
     }
 }
 
@@ -169,6 +184,19 @@ impl PatientDirectory for FakeDirectory {
         });
         Box::pin(async move { found })
     }
+
+    fn encounter<'a>(
+        &'a self,
+        user: &'a User,
+        from: IpAddr,
+        patient: &'a str,
+        id: &'a str,
+    ) -> Found<'a, Option<EncounterSummary>> {
+        Box::pin(async move {
+            let all = self.encounters(user, from, patient).await?;
+            Ok(all.into_iter().find(|encounter| encounter.id == id))
+        })
+    }
 }
 
 /// A gateway's grant path and one browser in front of it.
@@ -200,17 +228,22 @@ impl Browser {
         let directory = Arc::new(FakeDirectory::default());
         let clock = Clock::fixed(1_800_000_000);
         let clients = Arc::new(Clients::new(&config.clients).unwrap());
+        let providers = Arc::new(Providers::new(&config, &clock).unwrap());
         let grants = Grants {
             config: Arc::new(config),
             clock: clock.clone(),
             store: Arc::new(SqliteStore::open(state.path()).unwrap()),
             patients: Arc::<FakeDirectory>::clone(&directory),
             login: Arc::default(),
+            providers,
             keys: Arc::clone(&KEYS.0),
             clients,
             revocations: Arc::new(Revocations::new(clock.clone())),
             failures: Arc::new(FailedCredentials::new(u32::MAX)),
+            registrations: Arc::new(HourlyBudget::new(1_000)),
             under_way: Arc::default(),
+            outbound: Outbound::new(None).unwrap(),
+            key_sets: Arc::new(KeySets::new(Outbound::new(None).unwrap())),
         };
         Self { grants, directory, jar: BTreeMap::new(), facts: Facts::default(), state_directory: Arc::new(state) }
     }
@@ -246,11 +279,24 @@ impl Browser {
         let Answer(response) = match inbound.path.as_str() {
             "/authorize" => authorization_endpoint::respond(&self.grants, &inbound, &mut facts).await,
             "/authorize/continue" => continuation::respond(&self.grants, &inbound, &mut facts).await,
+            "/login/provider" => provider_login::start(&self.grants, &inbound, &mut facts).await,
+            path if path.starts_with("/login/callback/") => {
+                provider_login::callback(&self.grants, &inbound, &mut facts).await
+            }
             "/login" => login::respond(&self.grants, &inbound, &mut facts).await,
             "/patient" => patient_choice::respond(&self.grants, &inbound, &mut facts).await,
             "/consent" => consent::respond(&self.grants, &inbound, &mut facts).await,
+            "/manage" => super::management::respond(&self.grants, &inbound, &mut facts).await,
+            "/manage/login" => super::management::log_in(&self.grants, &inbound, &mut facts).await,
+            "/manage/provider" => super::management::log_in_with_provider(&self.grants, &inbound, &mut facts).await,
+            path if path.starts_with("/logout/callback/") => {
+                super::logout::at_provider::callback(&self.grants, &inbound, &mut facts).await
+            }
+            "/logout" => super::logout::respond(&self.grants, &inbound, &mut facts).await,
             other => super::pages::stylesheet(other).unwrap(),
         };
+        let mut response = response;
+        super::framing::permit(&self.grants, &facts, &mut response);
         self.facts = facts;
         for cookie in response.headers().get_all(SET_COOKIE) {
             let cookie = cookie.to_str().unwrap();

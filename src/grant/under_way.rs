@@ -29,7 +29,7 @@ impl Default for UnderWay {
 
 impl UnderWay {
     /// Runs `exchange` to its end, whether or not this future is dropped after it began.
-    pub(super) async fn run<T: Send + 'static>(&self, exchange: impl Future<Output = T> + Send + 'static) -> T {
+    pub(crate) async fn run<T: Send + 'static>(&self, exchange: impl Future<Output = T> + Send + 'static) -> T {
         let room = Arc::clone(&self.room).acquire_owned().await;
         let task = self.tasks.spawn(async move {
             let _room = room;

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::jws::Jws;
-use super::keys::{Keys, SignError};
-use crate::clock::Clock;
-use crate::error::TokenProblem;
+use super::signing_key::{AccessTokenKey, SignError};
 
 /// Longest access token that is issued, in bytes; leaves room in the 8 KiB that servers commonly allow a request head.
 pub const MAX_ACCESS_TOKEN_BYTES: usize = 4 * 1024;
@@ -57,6 +55,26 @@ pub struct AccessTokenClaims {
     /// Subject of the user at `user_iss`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_sub: Option<String>,
+    /// The key whose possession must be proven with each use; none for a bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+}
+
+/// Why a text is no access token of ours that is good now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessTokenProblem {
+    /// Signature, issuer, audience, type or form.
+    Invalid,
+    /// Past its `exp`.
+    Expired,
+}
+
+/// `cnf` (RFC 7800 section 3.1). A method of confirmation that is not known makes the token unusable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// Thumbprint of the key of the DPoP proofs (RFC 9449 section 6.1), base64url.
+    pub jkt: String,
 }
 
 impl AccessTokenClaims {
@@ -68,52 +86,50 @@ impl AccessTokenClaims {
             _ => (&self.iss, &self.sub),
         }
     }
-}
 
-impl Keys {
     /// Signs an access token.
     ///
     /// # Errors
     /// [`SignError::TooLarge`] when it would exceed [`MAX_ACCESS_TOKEN_BYTES`]: fewer scopes must be granted.
-    pub fn sign_access_token(&self, claims: &AccessTokenClaims) -> Result<String, SignError> {
-        let token = self.sign_es256(TYPE, claims)?;
+    pub fn sign(&self, key: &AccessTokenKey) -> Result<String, SignError> {
+        let token = key.sign(TYPE, self)?;
         if token.len() > MAX_ACCESS_TOKEN_BYTES {
             return Err(SignError::TooLarge { bytes: token.len() });
         }
         Ok(token)
     }
 
-    /// Checks form, type, signature, `issuer`, `audience` (the FHIR base) and lifetime, in this order. Whether the grant was revoked is the
-    /// caller's to ask, for every request, also when it remembers the result of this.
+    /// Checks form, type, signature by the one of `keys` that the token names, issuer, audience (the FHIR base) and lifetime at
+    /// `now` (seconds since the epoch), in this order. Whether the grant was revoked is the caller's to ask, for every request,
+    /// also when it remembers the result of this.
     ///
     /// # Errors
-    /// [`TokenProblem::Expired`] for a token that was ours and good once, [`TokenProblem::Invalid`] for all others.
-    pub fn verify_access_token(
-        &self,
+    /// [`AccessTokenProblem::Expired`] for a token that was ours and good once, [`AccessTokenProblem::Invalid`] for all others.
+    pub fn verify<'k>(
         token: &str,
-        issuer: &str,
-        audience: &str,
-        clock: &Clock,
-    ) -> Result<AccessTokenClaims, TokenProblem> {
-        let jws = Jws::parse(token).ok_or(TokenProblem::Invalid)?;
-        if jws.header.typ.as_deref() != Some(TYPE) || !self.signed_es256(&jws) {
-            return Err(TokenProblem::Invalid);
+        mut keys: impl Iterator<Item = &'k AccessTokenKey>,
+        (issuer, audience): (&str, &str),
+        now: i64,
+    ) -> Result<Self, AccessTokenProblem> {
+        let jws = Jws::parse(token).ok_or(AccessTokenProblem::Invalid)?;
+        let named = jws.header.kid.as_deref().and_then(|kid| keys.find(|key| key.kid() == kid));
+        if jws.header.typ.as_deref() != Some(TYPE) || !named.is_some_and(|key| key.signed(&jws)) {
+            return Err(AccessTokenProblem::Invalid);
         }
-        let claims: AccessTokenClaims = jws.claims().ok_or(TokenProblem::Invalid)?;
+        let claims: Self = jws.claims().ok_or(AccessTokenProblem::Invalid)?;
         let required = [&claims.sub, &claims.client_id, &claims.jti, &claims.gid];
         if claims.iss != issuer || claims.aud != audience || required.into_iter().any(String::is_empty) {
-            return Err(TokenProblem::Invalid);
+            return Err(AccessTokenProblem::Invalid);
         }
-        let now = clock.unix_seconds();
         if claims.iat > now + AHEAD || claims.nbf.is_some_and(|not_before| not_before > now + AHEAD) {
-            return Err(TokenProblem::Invalid);
+            return Err(AccessTokenProblem::Invalid);
         }
         if claims.exp <= now {
-            return Err(TokenProblem::Expired);
+            return Err(AccessTokenProblem::Expired);
         }
         Ok(claims)
     }
 }
 
 #[cfg(test)]
-pub(in crate::jose) mod tests;
+mod tests;

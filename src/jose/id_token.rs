@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::jws::encode;
-use super::keys::{Keys, SignError};
+use super::signing_key::{IdTokenKey, SignError};
 use crate::secret::Digest;
 
 /// The claims of an `id_token`.
@@ -31,13 +31,13 @@ pub struct IdTokenClaims {
     pub fhir_user: Option<String>,
 }
 
-impl Keys {
+impl IdTokenClaims {
     /// Signs an `id_token`.
     ///
     /// # Errors
     /// The key cannot sign.
-    pub fn sign_id_token(&self, claims: &IdTokenClaims) -> Result<String, SignError> {
-        self.sign_rs256("JWT", claims)
+    pub fn sign(&self, key: &IdTokenKey) -> Result<String, SignError> {
+        key.sign("JWT", self)
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Header {
     #[serde(default)]
     crit: Presence,
     #[serde(default)]
-    jku: Presence,
+    pub(super) jku: KeySetUrl,
     #[serde(default)]
     jwk: Presence,
     #[serde(default)]
@@ -44,10 +44,32 @@ pub(super) struct Header {
 
 /// Whether a member is there, `null` included.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Presence {
+pub(super) enum Presence {
     #[default]
     Absent,
     Present,
+}
+
+/// The header parameter `jku` (RFC 7515 section 4.1.2), which is compared where it may be there and never fetched.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Option<serde_json::Value>")]
+pub(super) enum KeySetUrl {
+    /// Not there.
+    #[default]
+    Absent,
+    /// As written.
+    Named(String),
+    /// There, and no string.
+    Unusable,
+}
+
+impl From<Option<serde_json::Value>> for KeySetUrl {
+    fn from(value: Option<serde_json::Value>) -> Self {
+        match value {
+            Some(serde_json::Value::String(url)) => Self::Named(url),
+            _ => Self::Unusable,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Presence {
@@ -60,7 +82,37 @@ impl<'a> Jws<'a> {
     /// Takes `token` apart. `None`: too long, not three parts, not a JSON object in the header, a member of it doubled, or a
     /// parameter that brings a key along (`jwk`, `jku`, `x5u`, `x5c`) or changes the meaning (`crit`, `b64`, `zip`, `enc`).
     pub(super) fn parse(token: &'a str) -> Option<Self> {
-        if token.len() > MAX_BYTES {
+        Self::parse_up_to(token, MAX_BYTES)
+    }
+
+    /// As [`Self::parse`], with another limit of length.
+    pub(super) fn parse_up_to(token: &'a str, bytes: usize) -> Option<Self> {
+        let (jws, _) = Self::take_apart(token, bytes)?;
+        (jws.header.jwk == Presence::Absent && jws.header.jku == KeySetUrl::Absent).then_some(jws)
+    }
+
+    /// As [`Self::parse`], for the one kind of JWS that proves possession of a key and so must bring it along: the header
+    /// and its `jwk` (RFC 9449 section 4.2).
+    pub(super) fn parse_with_key<K: DeserializeOwned>(token: &'a str) -> Option<(Self, K)> {
+        #[derive(Deserialize)]
+        struct Bringing<K> {
+            jwk: K,
+        }
+        let (jws, encoded_header) = Self::take_apart(token, MAX_BYTES)?;
+        let Bringing { jwk } = decode(encoded_header)?;
+        (jws.header.jku == KeySetUrl::Absent).then_some((jws, jwk))
+    }
+
+    /// As [`Self::parse`], for the kind of JWS whose header may say by `jku` where its key is registered: the caller must
+    /// compare it.
+    pub(super) fn parse_with_jku(token: &'a str) -> Option<Self> {
+        let (jws, _) = Self::take_apart(token, MAX_BYTES)?;
+        (jws.header.jwk == Presence::Absent).then_some(jws)
+    }
+
+    /// The parts of `token`, `jwk` and `jku` still to be looked at, and its header as it is encoded.
+    fn take_apart(token: &'a str, bytes: usize) -> Option<(Self, &'a str)> {
+        if token.len() > bytes {
             return None;
         }
         let (signed, signature) = token.rsplit_once('.')?;
@@ -69,7 +121,7 @@ impl<'a> Jws<'a> {
             return None;
         }
         let header: Header = decode(encoded_header)?;
-        header.brings_nothing().then_some(Self { header, signed, payload, signature })
+        header.is_understood().then_some((Self { header, signed, payload, signature }, encoded_header))
     }
 
     /// Whether the signature is `key`'s by `algorithm`, and the header says so too.
@@ -85,8 +137,9 @@ impl<'a> Jws<'a> {
 }
 
 impl Header {
-    fn brings_nothing(&self) -> bool {
-        [&self.crit, &self.jku, &self.jwk, &self.x5u, &self.x5c, &self.b64, &self.zip, &self.enc]
+    /// Whether it brings no key along but perhaps by `jwk` or `jku`, and nothing changes the meaning.
+    fn is_understood(&self) -> bool {
+        [&self.crit, &self.x5u, &self.x5c, &self.b64, &self.zip, &self.enc]
             .into_iter()
             .all(|parameter| *parameter == Presence::Absent)
     }
@@ -99,6 +152,10 @@ pub(super) const fn name(algorithm: Algorithm) -> &'static str {
         Algorithm::ES384 => "ES384",
         Algorithm::RS256 => "RS256",
         Algorithm::RS384 => "RS384",
+        Algorithm::RS512 => "RS512",
+        Algorithm::PS256 => "PS256",
+        Algorithm::PS384 => "PS384",
+        Algorithm::PS512 => "PS512",
         _ => "",
     }
 }

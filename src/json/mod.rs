@@ -12,6 +12,7 @@
 //! Does not: build a DOM, convert numbers, know FHIR, limit the size of the input (the caller does, before buffering).
 
 mod edits;
+pub mod patch;
 mod text;
 mod value;
 mod walk;

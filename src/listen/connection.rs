@@ -1,7 +1,7 @@
 //! One connection: handshake, protocol by ALPN, deadlines, and each of its requests turned into an [`Inbound`].
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,8 +18,9 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::framing::StrictFraming;
+use super::framing::{self, StrictFraming};
 use super::owed::{Debts, Owed};
+use super::room::{Room, Share};
 use super::{Inbound, Peer, Problem, Site, Unreadable};
 use crate::config::Limits;
 use crate::random;
@@ -35,6 +35,8 @@ const PIECES: (usize, usize) = (64 * 1024, 16 * 1024);
 pub(super) struct Shared<S> {
     pub(super) site: S,
     pub(super) limits: Limits,
+    /// Memory for bodies.
+    pub(super) room: Arc<Room>,
     /// Cancelled when connections shall finish what they have and end.
     pub(super) closing: CancellationToken,
 }
@@ -74,15 +76,7 @@ async fn serve_http1<S: Site>(shared: Arc<Shared<S>>, stream: impl AsyncRead + A
     let stream = StrictFraming::new(Box::pin(stalling(stream, &shared.limits)), shared.limits.header_bytes);
     let traffic = Traffic::new(&shared.limits, PIECES.0);
     let service = service_fn(|request| answer(Arc::clone(&shared), request, peer.clone(), Arc::clone(&traffic)));
-    let mut connection = pin!(
-        hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(shared.limits.header_timeout)
-            .max_header_size(shared.limits.header_bytes)
-            .max_headers(100)
-            .half_close(false)
-            .serve_connection(TokioIo::new(stream), service)
-    );
+    let mut connection = pin!(http1(&shared.limits).serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = connection.as_mut() => return,
         () = traffic.overdue(shared.limits.body_timeout) => return,
@@ -92,6 +86,18 @@ async fn serve_http1<S: Site>(shared: Arc<Shared<S>>, stream: impl AsyncRead + A
         _ = connection => {}
         () = traffic.overdue(shared.limits.body_timeout) => {}
     }
+}
+
+/// How hyper reads HTTP/1 behind the framing check.
+pub(super) fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.header_bytes)
+        .max_headers(framing::MOST_FIELDS)
+        .half_close(false);
+    builder
 }
 
 async fn serve_http2<S: Site>(
@@ -235,10 +241,14 @@ async fn answer<S: Site>(
 ) -> Result<Response<Owed>, Infallible> {
     let _running = traffic.begin();
     let version = request.version();
-    let inbound = read(request, peer, &shared.limits).await;
+    // Its share of the room is given back when it was answered.
+    let (inbound, _share) = match read(request, peer, &shared).await {
+        Ok((inbound, share)) => (Ok(inbound), share),
+        Err(unreadable) => (Err(unreadable), None),
+    };
     let (broken, request_id) = match &inbound {
         Ok(inbound) => (false, inbound.request_id.clone()),
-        Err(unreadable) => (true, unreadable.request_id.clone()),
+        Err(unreadable) => (true, unreadable.head.request_id.clone()),
     };
     // On the heap: hyper keeps room for this future in every connection, idle ones too.
     let mut response = Box::pin(shared.site.respond(inbound)).await.into_inner();
@@ -252,38 +262,49 @@ async fn answer<S: Site>(
 }
 
 /// Collects one request within the limits.
-async fn read(request: Request<Incoming>, peer: Peer, limits: &Limits) -> Result<Inbound, Unreadable> {
-    let (mut head, body) = request.into_parts();
-    let request_id = request_id(&head.headers);
-    let unreadable = |problem| Unreadable { peer: peer.clone(), request_id: request_id.clone(), problem };
-    if !target_is_ours(&head) {
-        return Err(unreadable(Problem::Target));
-    }
-    // Set by hyper from `:authority`, or checked against it above; nobody behind here uses it.
-    head.headers.remove(http::header::HOST);
-    let body = if http_body::Body::is_end_stream(&body) {
-        Bytes::new()
-    } else {
-        let too_large = http_body::Body::size_hint(&body).lower() > limits.body_bytes as u64;
-        if too_large {
-            return Err(unreadable(Problem::BodyTooLarge));
-        }
-        match timeout(limits.body_timeout, Limited::new(body, limits.body_bytes).collect()).await {
-            Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(unreadable(Problem::BodyTooLarge)),
-            Ok(Err(_)) => return Err(unreadable(Problem::BodyBroken)),
-            Err(_) => return Err(unreadable(Problem::BodyTimeout)),
-        }
+pub(super) async fn read<S>(
+    request: Request<Incoming>,
+    peer: Peer,
+    shared: &Shared<S>,
+) -> Result<(Inbound, Option<Share>), Unreadable> {
+    let (mut parts, body) = request.into_parts();
+    let refused = match parts.version {
+        Version::HTTP_2 => None,
+        _ => framing::refused(&parts.method),
     };
-    Ok(Inbound {
-        method: head.method,
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().map(str::to_owned),
-        headers: head.headers,
-        body,
+    let problem = refused.or((!target_is_ours(&parts)).then_some(Problem::Target));
+    // Set by hyper from `:authority`, or checked against it; nobody behind here uses it.
+    parts.headers.remove(http::header::HOST);
+    let head = Inbound {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        request_id: request_id(&parts.headers),
+        headers: parts.headers,
+        body: Bytes::new(),
         peer,
-        request_id,
-    })
+    };
+    if let Some(problem) = problem {
+        return Err(Unreadable { head, problem });
+    }
+    match collect(body, shared, head.peer.ip()).await {
+        Ok((body, share)) => Ok((Inbound { body, ..head }, share)),
+        Err(problem) => Err(Unreadable { head, problem }),
+    }
+}
+
+/// The whole body, when it is within the limits.
+async fn collect<S>(body: Incoming, shared: &Shared<S>, address: IpAddr) -> Result<(Bytes, Option<Share>), Problem> {
+    if http_body::Body::is_end_stream(&body) {
+        return Ok((Bytes::new(), None));
+    }
+    let limits = &shared.limits;
+    if http_body::Body::size_hint(&body).lower() > limits.body_bytes as u64 {
+        return Err(Problem::BodyTooLarge);
+    }
+    let gathered = timeout(limits.body_timeout, shared.room.gather(body, limits.body_bytes, address)).await;
+    let (bytes, share) = gathered.unwrap_or(Err(Problem::BodyTimeout))?;
+    Ok((bytes, Some(share)))
 }
 
 /// HTTP/1: origin-form only (RFC 9112 section 3.2.1), with exactly one `Host`. HTTP/2: `:authority`, and a `Host` that is the

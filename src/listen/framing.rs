@@ -2,9 +2,13 @@
 //!
 //! hyper repairs what RFC 9112 section 6 allows a server to repair: it drops `Content-Length` beside `Transfer-Encoding`,
 //! joins equal lengths, takes a bare LF for a line end. Another proxy in front of us may read the same bytes differently, and
-//! that difference is a smuggled request. So every head is looked at here first, and one that two readers could frame
-//! differently never reaches hyper: it sees an invalid byte instead, answers 400 and closes. Where the client is refused
-//! in the middle of its message, the connection lingers a moment so that the answer arrives.
+//! that difference is a smuggled request. So every head is looked at here first ([`head`]). One that is refused never reaches
+//! hyper: it gets a head of ours in its place, by which the service knows what to answer ([`refused`]), and nothing after it.
+//! In the middle of a body it gets an invalid byte, and the body counts as broken. No head that passes is one that hyper would
+//! refuse by itself, without an OperationOutcome and without being counted. Where the client is refused in the middle of its
+//! message, the connection lingers a moment so that the answer arrives.
+
+mod head;
 
 use std::future::Future;
 use std::io;
@@ -14,6 +18,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+
+use super::Problem;
+use head::Framing;
+pub(super) use head::MOST_FIELDS;
 
 /// Wraps the byte stream of one HTTP/1 connection.
 #[derive(Debug)]
@@ -45,12 +53,24 @@ enum State {
     ChunkData(u64),
     ChunkEnd,
     Trailer,
-    /// Refused: hyper was given an invalid byte or a head above its limit, nothing more is read.
+    /// Refused: hyper was given our head or an invalid byte, nothing more is read.
     Refused,
 }
 
+/// The heads that stand for refused ones. Who sends one is refused as it says.
+const REFUSED: [(&str, &[u8], Problem); 3] = [
+    ("REFUSED-HEAD", b"REFUSED-HEAD / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n", Problem::Head),
+    ("REFUSED-TARGET", b"REFUSED-TARGET / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n", Problem::Target),
+    ("REFUSED-SIZE", b"REFUSED-SIZE / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n", Problem::HeadTooLarge),
+];
+
+/// Why the head was refused in whose place one with this method came.
+pub(super) fn refused(method: &http::Method) -> Option<Problem> {
+    REFUSED.iter().find(|(name, ..)| *name == method.as_str()).map(|(.., problem)| *problem)
+}
+
 impl<T> StrictFraming<T> {
-    /// Guards `inner`; a head longer than `limit` bytes is left to hyper's own limit.
+    /// Guards `inner`; a head longer than `limit` bytes is refused.
     pub(super) fn new(inner: T, limit: usize) -> Self {
         Self {
             inner,
@@ -67,15 +87,7 @@ impl<T> StrictFraming<T> {
     fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = match self.state {
-                State::Head => self.line(bytes, Self::head_line),
-                State::ChunkSize => self.line(bytes, Self::chunk_size_line),
-                State::ChunkEnd => self.line(bytes, |guard, line| {
-                    guard.state = if line == b"\r\n" { State::ChunkSize } else { State::Refused };
-                }),
-                State::Trailer => self.line(bytes, |guard, line| {
-                    // Trailers are not served: nothing in them could be meant for us.
-                    guard.state = if line == b"\r\n" { State::Head } else { State::Refused };
-                }),
+                State::Head | State::ChunkSize | State::ChunkEnd | State::Trailer => self.line(bytes),
                 State::Body(left) => self.pass(bytes, left, State::Body, State::Head),
                 State::ChunkData(left) => self.pass(bytes, left, State::ChunkData, State::ChunkEnd),
                 State::Refused => return,
@@ -92,14 +104,14 @@ impl<T> StrictFraming<T> {
         rest
     }
 
-    /// Collects up to the end of the line and hands the line to `judge`; in a head, lines are collected until it ends.
-    fn line<'a>(&mut self, bytes: &'a [u8], judge: fn(&mut Self, &[u8])) -> &'a [u8] {
+    /// Collects up to the end of the line and judges it; in a head, lines are collected until it ends.
+    fn line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.pending.extend_from_slice(bytes);
             match self.state {
-                State::Head if self.pending.len() > self.limit => self.too_large(),
+                State::Head if self.pending.len() > self.limit => self.refuse_head(Problem::HeadTooLarge),
                 State::ChunkSize | State::ChunkEnd | State::Trailer if self.pending.len() > LONGEST_CHUNK_LINE => {
-                    self.refuse();
+                    self.refuse_body();
                 }
                 _ => {}
             }
@@ -109,11 +121,11 @@ impl<T> StrictFraming<T> {
         self.pending.extend_from_slice(line);
         if self.state == State::Head {
             if self.pending.len() > self.limit {
-                self.too_large();
+                self.refuse_head(Problem::HeadTooLarge);
                 return &[];
             }
             if !self.pending.ends_with(b"\r\n") {
-                self.refuse();
+                self.refuse_head(Problem::Head);
                 return &[];
             }
             // Empty lines before a request line are skipped (RFC 9112 section 2.2).
@@ -124,12 +136,21 @@ impl<T> StrictFraming<T> {
             if !self.pending.ends_with(b"\r\n\r\n") {
                 return rest;
             }
+            match head::judge(&self.pending) {
+                Ok(Framing::Length(0)) => {}
+                Ok(Framing::Length(length)) => self.state = State::Body(length),
+                Ok(Framing::Chunked) => self.state = State::ChunkSize,
+                Err(problem) => {
+                    self.refuse_head(problem);
+                    return &[];
+                }
+            }
+            self.release();
+            return rest;
         }
-        let line = std::mem::take(&mut self.pending);
-        judge(self, &line);
-        self.pending = line;
+        self.state = after(self.state, &self.pending);
         if self.state == State::Refused {
-            self.refuse();
+            self.refuse_body();
             return &[];
         }
         self.release();
@@ -140,100 +161,33 @@ impl<T> StrictFraming<T> {
         self.ready.append(&mut self.pending);
     }
 
-    /// hyper's own limit answers this with 431 and closes; nothing behind it is framed any more.
-    fn too_large(&mut self) {
-        self.release();
+    fn refuse_head(&mut self, problem: Problem) {
+        let head = REFUSED.iter().find(|(.., of)| *of == problem).map(|(_, head, _)| *head);
+        self.pending.clear();
+        self.ready.extend_from_slice(head.unwrap_or(b"\0\r\n\r\n"));
         self.state = State::Refused;
     }
 
-    fn refuse(&mut self) {
+    fn refuse_body(&mut self) {
         self.pending.clear();
         self.ready.extend_from_slice(b"\0\r\n\r\n");
         self.state = State::Refused;
     }
+}
 
-    fn head_line(&mut self, head: &[u8]) {
-        self.state = match body_of(head) {
-            Ok(Framing::Length(0)) => State::Head,
-            Ok(Framing::Length(length)) => State::Body(length),
-            Ok(Framing::Chunked) => State::ChunkSize,
-            Err(Ambiguous) => State::Refused,
-        };
-    }
-
-    fn chunk_size_line(&mut self, line: &[u8]) {
-        self.state = match chunk_size(line) {
+/// What comes after this line of a chunked body.
+fn after(state: State, line: &[u8]) -> State {
+    match state {
+        State::ChunkSize => match chunk_size(line) {
             Some(0) => State::Trailer,
             Some(size) => State::ChunkData(size),
             None => State::Refused,
-        };
+        },
+        State::ChunkEnd if line == b"\r\n" => State::ChunkSize,
+        // Trailers are not served: nothing in them could be meant for us.
+        State::Trailer if line == b"\r\n" => State::Head,
+        _ => State::Refused,
     }
-}
-
-/// How long the body behind a head is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Length(u64),
-    Chunked,
-}
-
-/// Two readers could frame the message differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ambiguous;
-
-/// Reads the framing fields of a head that ends in CR LF CR LF.
-fn body_of(head: &[u8]) -> Result<Framing, Ambiguous> {
-    let mut length = None;
-    let mut chunked = false;
-    let mut host = 0;
-    let mut lines = head.split(|byte| *byte == b'\n');
-    // A fragment is no part of a request target (RFC 9112 section 3.2), and some readers cut it off.
-    if lines.next().is_some_and(|line| line.contains(&b'#')) {
-        return Err(Ambiguous);
-    }
-    for line in lines {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            continue;
-        }
-        // obs-fold (RFC 9112 section 5.2), CR or NUL inside a line
-        if line.first().is_some_and(u8::is_ascii_whitespace) || line.iter().any(|byte| matches!(byte, b'\r' | 0)) {
-            return Err(Ambiguous);
-        }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(Ambiguous)?;
-        let (name, value) = line.split_at(colon);
-        // white space before the colon (RFC 9112 section 5.1)
-        if name.last().is_none_or(u8::is_ascii_whitespace) {
-            return Err(Ambiguous);
-        }
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if name.eq_ignore_ascii_case(b"content-length") {
-            if length.is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-                return Err(Ambiguous);
-            }
-            length = Some(std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(Ambiguous)?);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Ambiguous);
-            }
-            chunked = true;
-        } else if name.eq_ignore_ascii_case(b"host") {
-            host += 1;
-        } else if name.eq_ignore_ascii_case(b"upgrade") && names_h2c(value) {
-            return Err(Ambiguous);
-        }
-    }
-    match (chunked, length) {
-        (true, Some(_)) => Err(Ambiguous),
-        _ if host > 1 => Err(Ambiguous),
-        (true, None) => Ok(Framing::Chunked),
-        (false, length) => Ok(Framing::Length(length.unwrap_or(0))),
-    }
-}
-
-/// Whether one of the protocols of an `Upgrade` field is HTTP/2 over cleartext (RFC 9110 section 7.8).
-fn names_h2c(value: &[u8]) -> bool {
-    value.split(|byte| *byte == b',').any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// A chunk-size line: hexadecimal digits and CR LF. Extensions are refused: nobody needs them, and readers differ on them.
@@ -260,20 +214,16 @@ impl<T: AsyncRead + Unpin> AsyncRead for StrictFraming<T> {
                 return Poll::Ready(Ok(()));
             }
             if this.state == State::Refused {
-                return Poll::Ready(Ok(()));
+                // Not the end of the stream: hyper would take it for a client that is gone, and drop the answer.
+                return Poll::Pending;
             }
             let mut buffer = [0; 8192];
             let mut read = ReadBuf::new(&mut buffer);
             match Pin::new(&mut this.inner).poll_read(context, &mut read) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                    // End of the stream inside a head or chunk line: hyper sees the torn bytes and ends the connection.
-                    if this.pending.is_empty() {
-                        return Poll::Ready(Ok(()));
-                    }
-                    this.release();
-                }
+                // A head that the client did not finish was never a request.
+                Poll::Ready(Ok(())) if read.filled().is_empty() => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) => this.feed(read.filled()),
             }
         }
@@ -327,98 +277,4 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictFraming<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
-    use super::*;
-    use tokio::io::AsyncReadExt;
-
-    async fn through(wire: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        StrictFraming::new(wire, 16 * 1024).read_to_end(&mut out).await.unwrap();
-        out
-    }
-
-    #[tokio::test]
-    async fn unambiguous_messages_pass_byte_for_byte() {
-        for wire in [
-            &b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"[..],
-            b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
-            b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        ] {
-            assert_eq!(through(wire).await, wire);
-        }
-    }
-
-    #[tokio::test]
-    async fn every_split_of_the_bytes_gives_the_same_result() {
-        let wire = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        for at in 0..wire.len() {
-            let (head, tail) = wire.split_at(at);
-            let mut guard = StrictFraming::new(tokio::io::empty(), 16 * 1024);
-            guard.feed(head);
-            guard.feed(tail);
-            assert_eq!(guard.ready, wire);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_two_readers_could_frame_differently_is_refused() {
-        let bad = [
-            ("both lengths", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            (
-                "both lengths, other order",
-                "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
-            ),
-            ("a fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
-            ("equal lengths twice", "POST /a HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"),
-            ("a list of lengths", "POST /a HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n"),
-            ("a signed length", "POST /a HTTP/1.1\r\nContent-Length: +5\r\n\r\n"),
-            ("an obscured coding", "POST /a HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n"),
-            ("two codings", "POST /a HTTP/1.1\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            ("space before the colon", "POST /a HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n"),
-            ("obs-fold", "GET /a HTTP/1.1\r\nHost: a\r\n b\r\n\r\n"),
-            ("bare LF", "GET /a HTTP/1.1\nHost: a\r\n\r\n"),
-            ("bare CR", "GET /a HTTP/1.1\r\nX: a\rb\r\n\r\n"),
-            ("two hosts", "GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
-            ("h2c upgrade", "GET /a HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n"),
-            ("h2c among upgrades", "GET /a HTTP/1.1\r\nHost: a\r\nUpgrade: websocket, H2C\r\n\r\n"),
-        ];
-        for (name, wire) in bad {
-            assert_eq!(through(wire.as_bytes()).await, b"\0\r\n\r\n", "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_chunk_size_line_without_end_is_refused_at_once() {
-        let head = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let mut guard = StrictFraming::new(tokio::io::empty(), 16 * 1024);
-        guard.feed(head.as_bytes());
-        guard.feed(b"00000000005");
-        assert_eq!(guard.state, State::Refused);
-        assert!(guard.ready.ends_with(b"\0\r\n\r\n"));
-    }
-
-    #[tokio::test]
-    async fn nothing_behind_a_head_above_the_limit_is_framed() {
-        for line in ["x".repeat(100), format!("X: {}\r\n", "x".repeat(100))] {
-            let mut guard = StrictFraming::new(tokio::io::empty(), 64);
-            guard.feed(line.as_bytes());
-            guard.feed(b"\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n");
-            assert_eq!(guard.ready, line.as_bytes());
-        }
-    }
-
-    #[tokio::test]
-    async fn chunk_extensions_trailers_and_bare_line_feeds_in_chunks_are_refused() {
-        let head = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        for body in [
-            "5;x=y\r\nhello\r\n0\r\n\r\n",
-            "5\nhello\r\n0\r\n\r\n",
-            "5\r\nhello\r\n0\r\nX: y\r\n\r\n",
-            "5\r\nhelloo\r\n",
-        ] {
-            let out = through(format!("{head}{body}").as_bytes()).await;
-            assert!(out.ends_with(b"\0\r\n\r\n"), "{body:?}");
-        }
-    }
-}
+mod tests;

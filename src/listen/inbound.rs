@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 
 /// A request whose head was parsed by hyper, whose body was collected within the limits, and whose target was seen to be
-/// in origin-form (RFC 9112 section 3.2.1). Only the listener makes one.
+/// in origin-form (RFC 9112 section 3.2.1). Only the listener makes one of what a client sent.
 #[derive(Clone, Debug)]
 pub struct Inbound {
     /// The method as sent (case-sensitive, RFC 9110 section 9.1).
@@ -98,8 +98,25 @@ impl Inbound {
         }
     }
 
+    /// A request that nobody sent, for `firebreak explain`: `target` is path and query.
+    pub(crate) fn supposed(method: Method, target: &str, headers: HeaderMap, body: Bytes) -> Self {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+            None => (target.to_owned(), None),
+        };
+        Self {
+            method,
+            path,
+            query,
+            headers,
+            body,
+            peer: Peer { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls: None, client_certificate: None },
+            request_id: crate::random::request_id(),
+        }
+    }
+
     /// A request for tests of the stages behind the listener: `method` and `target` (path and query), no body.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn for_test(method: &str, target: &str) -> Self {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path.to_owned(), Some(query.to_owned())),

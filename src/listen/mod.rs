@@ -3,7 +3,8 @@
 //!
 //! Promises: every wait on a client has a deadline and every buffer a bound (handshake, head, body, a client that does not
 //! read, an HTTP/2 client that never sends its preface). An HTTP/1 message that two readers could frame differently is
-//! answered 400 and the connection closed. On shutdown no request that was accepted is lost.
+//! answered 400 and the connection closed. (In HTTP/2 nothing depends on it, and the library cuts a fragment off a path before
+//! anybody sees it: it is neither looked at nor passed on.) On shutdown no request that was accepted is lost.
 
 use std::future::Future;
 
@@ -16,8 +17,11 @@ use crate::audit::Recorded;
 
 mod connection;
 mod framing;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod inbound;
 mod owed;
+mod room;
 mod server;
 mod tls;
 
@@ -37,10 +41,8 @@ pub trait Site: Send + Sync + 'static {
 /// A request whose head was parsed and that is refused before anybody looks at what it wants.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// Who sent it.
-    pub peer: Peer,
-    /// As in [`Inbound`].
-    pub request_id: String,
+    /// Its head, with no body.
+    pub head: Inbound,
     /// What is wrong with it.
     pub problem: Problem,
 }
@@ -48,10 +50,16 @@ pub struct Unreadable {
 /// What is wrong with an [`Unreadable`] request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
+    /// The head is no HTTP, or two readers could read it differently: 400.
+    Head,
+    /// The head, its target or the number of its fields is above the limit: 431.
+    HeadTooLarge,
     /// The target is not in origin-form, or `:authority` and `Host` differ: 400.
     Target,
     /// The body is larger than the limit: 413.
     BodyTooLarge,
+    /// There is no memory for the body now: 503.
+    NoRoom,
     /// The body did not come in time: 408.
     BodyTimeout,
     /// The body broke off or was framed wrongly: 400.

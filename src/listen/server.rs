@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Shared, serve_plain, serve_tls};
+use super::room::Room;
 use super::{Certificates, Site};
 use crate::admit::Connections;
 use crate::config::Limits;
@@ -94,7 +95,12 @@ impl Listener {
 
     /// Accepts until `drain` stops it, then lets every connection finish its requests, at most for `grace`.
     pub async fn serve<S: Site>(self, site: S, drain: Drain, grace: Duration) {
-        let shared = Arc::new(Shared { site, limits: self.limits.clone(), closing: CancellationToken::new() });
+        let shared = Arc::new(Shared {
+            site,
+            limits: self.limits.clone(),
+            room: Room::new(self.limits.body_bytes),
+            closing: CancellationToken::new(),
+        });
         let cut = CancellationToken::new();
         let per_address = Connections::new(self.limits.connections_per_address);
         let open = Arc::new(Semaphore::new(self.limits.connections));

@@ -1,10 +1,9 @@
-//! TLS of the public listener: certificate, key and client authorities from one directory, watched and swapped under running
-//! connections (RFC 8446, RFC 5246; TLS 1.2 and 1.3 with aws-lc-rs).
+//! TLS of the public listener: certificate, key, client authorities and their revocation lists from one directory, watched and
+//! swapped under running connections (RFC 8446, RFC 5246; TLS 1.2 and 1.3 with aws-lc-rs).
 //!
 //! A certificate that does not load refuses the start; at a reload the old one stays and the failure is said. The directory
 //! is watched, not the files: orchestrators swap a link. Watches can miss, so it is also polled.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +12,6 @@ use arc_swap::ArcSwap;
 use notify::{RecursiveMode, Watcher};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -22,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{ClientCertificates, Tls};
+
+mod clients;
 
 /// How long after the last change in the directory a reload waits, so that a half-written pair is not read.
 const QUIET: Duration = Duration::from_millis(500);
@@ -38,6 +38,8 @@ pub struct Certificates {
     current: ArcSwap<Loaded>,
     /// Seconds since the epoch at which the leaf certificate ends.
     pub not_after: AtomicI64,
+    /// Seconds since the epoch at which the first of the revocation lists must be replaced; 0 without `crl`.
+    pub crl_next_update: AtomicI64,
     /// Reloads that succeeded.
     pub reloads: AtomicU64,
     /// Reloads that failed.
@@ -55,6 +57,14 @@ struct Files {
     certificate: Vec<u8>,
     key: Vec<u8>,
     authorities: Option<Vec<u8>>,
+    revocations: Option<Vec<u8>>,
+}
+
+/// What the files give.
+struct Built {
+    config: ServerConfig,
+    not_after: i64,
+    crl_next_update: i64,
 }
 
 /// Why a certificate directory cannot be used; says which file and what was expected.
@@ -74,7 +84,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When a file is missing or unreadable, the PEM is none, the key does not belong to the certificate, the certificate is
-    /// not valid now, or client certificates are wanted and `ca.crt` has no authority.
+    /// not valid now, or client certificates are wanted and `ca.crt` has no authority, or `crl.pem` no list that is current.
     pub fn load(settings: &Tls) -> Result<Self, CertificateError> {
         Self::load_at(settings, Clock::system())
     }
@@ -84,13 +94,14 @@ impl Certificates {
     /// # Errors
     /// As [`Certificates::load`].
     pub fn load_at(settings: &Tls, clock: Clock) -> Result<Self, CertificateError> {
-        let files = Files::read(&settings.directory, settings.client_certificates)?;
-        let (config, not_after) = build(&files, settings, &clock)?;
+        let files = Files::read(settings)?;
+        let built = build(&files, settings, &clock)?;
         Ok(Self {
             settings: settings.clone(),
             clock,
-            current: ArcSwap::from_pointee(Loaded { config: Arc::new(config), files }),
-            not_after: AtomicI64::new(not_after),
+            current: ArcSwap::from_pointee(Loaded { config: Arc::new(built.config), files }),
+            not_after: AtomicI64::new(built.not_after),
+            crl_next_update: AtomicI64::new(built.crl_next_update),
             reloads: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         })
@@ -107,13 +118,14 @@ impl Certificates {
     /// # Errors
     /// As [`Certificates::load`].
     pub fn reload(&self) -> Result<bool, CertificateError> {
-        let outcome = Files::read(&self.settings.directory, self.settings.client_certificates).and_then(|files| {
+        let outcome = Files::read(&self.settings).and_then(|files| {
             if files == self.current.load().files {
                 return Ok(false);
             }
-            let (config, not_after) = build(&files, &self.settings, &self.clock)?;
-            self.current.store(Arc::new(Loaded { config: Arc::new(config), files }));
-            self.not_after.store(not_after, Ordering::Relaxed);
+            let built = build(&files, &self.settings, &self.clock)?;
+            self.current.store(Arc::new(Loaded { config: Arc::new(built.config), files }));
+            self.not_after.store(built.not_after, Ordering::Relaxed);
+            self.crl_next_update.store(built.crl_next_update, Ordering::Relaxed);
             Ok(true)
         });
         match &outcome {
@@ -160,24 +172,25 @@ impl Certificates {
 }
 
 impl Files {
-    fn read(directory: &Path, clients: ClientCertificates) -> Result<Self, CertificateError> {
+    fn read(settings: &Tls) -> Result<Self, CertificateError> {
         let read = |name: &str| {
-            let path: PathBuf = directory.join(name);
+            let path = settings.directory.join(name);
             std::fs::read(&path)
                 .map_err(|error| CertificateError(format!("`{}` cannot be read: {error}", path.display())))
         };
         Ok(Self {
             certificate: read("tls.crt")?,
             key: read("tls.key")?,
-            authorities: match clients {
+            authorities: match settings.client_certificates {
                 ClientCertificates::Off => None,
                 ClientCertificates::Optional | ClientCertificates::Required => Some(read("ca.crt")?),
             },
+            revocations: settings.crl.then(|| read("crl.pem")).transpose()?,
         })
     }
 }
 
-fn build(files: &Files, settings: &Tls, clock: &Clock) -> Result<(ServerConfig, i64), CertificateError> {
+fn build(files: &Files, settings: &Tls, clock: &Clock) -> Result<Built, CertificateError> {
     let wrong = |text: String| CertificateError(format!("in `{}`: {text}", settings.directory.display()));
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates(&files.certificate).map_err(|text| wrong(format!("`tls.crt` {text}")))?;
@@ -186,32 +199,19 @@ fn build(files: &Files, settings: &Tls, clock: &Clock) -> Result<(ServerConfig, 
         .map_err(|error| wrong(format!("`tls.key` is no private key in PEM: {error}")))?;
     let certified = CertifiedKey::from_der(chain, key, &provider)
         .map_err(|error| wrong(format!("`tls.key` does not belong to `tls.crt`: {error}")))?;
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(clients::Time(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| wrong(format!("TLS cannot be set up: {error}")))?;
-    let builder = match &files.authorities {
-        None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let mut roots = rustls::RootCertStore::empty();
-            for authority in certificates(pem).map_err(|text| wrong(format!("`ca.crt` {text}")))? {
-                roots.add(authority).map_err(|error| wrong(format!("`ca.crt` is no authority: {error}")))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = match settings.client_certificates {
-                ClientCertificates::Required => verifier,
-                ClientCertificates::Off | ClientCertificates::Optional => verifier.allow_unauthenticated(),
-            };
-            builder.with_client_cert_verifier(
-                verifier.build().map_err(|error| wrong(format!("`ca.crt` cannot verify clients: {error}")))?,
-            )
-        }
+    let (builder, crl_next_update) = match clients::verifier(files, settings, clock, provider).map_err(wrong)? {
+        None => (builder.with_no_client_auth(), 0),
+        Some(clients) => (builder.with_client_cert_verifier(clients.verifier), clients.next_update),
     };
     let mut config = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Tickets die with the configuration, so a reload ends resumption of sessions made with the old certificate.
     config.ticketer =
         aws_lc_rs::Ticketer::new().map_err(|error| wrong(format!("session tickets cannot be set up: {error}")))?;
-    Ok((config, not_after))
+    Ok(Built { config, not_after, crl_next_update })
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -229,8 +229,6 @@ fn valid_until(chain: &[CertificateDer<'_>], clock: &Clock) -> Result<i64, Strin
         x509_parser::parse_x509_certificate(leaf).map_err(|_| "begins with what is no X.509 certificate")?;
     let (first, last) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
     let now = clock.unix_seconds();
-    let day =
-        |seconds| jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string());
     if now < first {
         return Err(format!("is not valid before {}; look at the clock, or use another certificate", day(first)));
     }
@@ -238,4 +236,8 @@ fn valid_until(chain: &[CertificateDer<'_>], clock: &Clock) -> Result<i64, Strin
         return Err(format!("ended on {}; renew it", day(last)));
     }
     Ok(last)
+}
+
+fn day(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }

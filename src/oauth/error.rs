@@ -38,8 +38,24 @@ pub enum OAuthErrorKind {
     UnsupportedGrantType,
     /// 400 `invalid_scope`
     InvalidScope,
+    /// 400 `invalid_target` (RFC 8707 section 2)
+    InvalidTarget,
+    /// 400 `invalid_dpop_proof` (RFC 9449 section 5)
+    InvalidDpopProof,
+    /// 400 `use_dpop_nonce` (RFC 9449 section 8): goes out with a nonce.
+    UseDpopNonce,
     /// 422 `invalid_launch_context`: well-formed, and says something that cannot be.
     InvalidLaunchContext,
+    /// 400 `invalid_redirect_uri` (RFC 7591 section 3.2.2)
+    InvalidRedirectUri,
+    /// 400 `invalid_client_metadata` (RFC 7591 section 3.2.2)
+    InvalidClientMetadata,
+    /// 400 `invalid_software_statement` (RFC 7591 section 3.2.2)
+    InvalidSoftwareStatement,
+    /// 401 `invalid_token` (RFC 6750 section 3.1): a token of the registration endpoints that is missing or no good.
+    InvalidToken,
+    /// 429 `temporarily_unavailable`: too many requests of one address. Holds the whole seconds to wait.
+    Throttled(u32),
     /// 503 `temporarily_unavailable`: the store cannot be written or read; nothing was given.
     Unavailable,
 }
@@ -83,6 +99,21 @@ impl OAuthError {
         )
     }
 
+    /// 401 `invalid_token`, one sentence for all reasons.
+    #[must_use]
+    pub const fn invalid_token() -> Self {
+        Self::new(OAuthErrorKind::InvalidToken, "a token that is good for this is expected as `Authorization: Bearer`")
+    }
+
+    /// 429 `temporarily_unavailable`
+    #[must_use]
+    pub const fn throttled(seconds: u32) -> Self {
+        Self::new(
+            OAuthErrorKind::Throttled(seconds),
+            "too many requests: try again after the seconds that Retry-After names",
+        )
+    }
+
     /// 503 `temporarily_unavailable`
     #[must_use]
     pub const fn unavailable() -> Self {
@@ -100,8 +131,15 @@ impl OAuthError {
             OAuthErrorKind::AccessDenied => "access_denied",
             OAuthErrorKind::UnsupportedGrantType => "unsupported_grant_type",
             OAuthErrorKind::InvalidScope => "invalid_scope",
+            OAuthErrorKind::InvalidTarget => "invalid_target",
+            OAuthErrorKind::InvalidDpopProof => "invalid_dpop_proof",
+            OAuthErrorKind::UseDpopNonce => "use_dpop_nonce",
             OAuthErrorKind::InvalidLaunchContext => "invalid_launch_context",
-            OAuthErrorKind::Unavailable => "temporarily_unavailable",
+            OAuthErrorKind::InvalidRedirectUri => "invalid_redirect_uri",
+            OAuthErrorKind::InvalidClientMetadata => "invalid_client_metadata",
+            OAuthErrorKind::InvalidSoftwareStatement => "invalid_software_statement",
+            OAuthErrorKind::InvalidToken => "invalid_token",
+            OAuthErrorKind::Throttled(_) | OAuthErrorKind::Unavailable => "temporarily_unavailable",
         }
     }
 
@@ -114,11 +152,18 @@ impl OAuthError {
             | OAuthErrorKind::InvalidGrant
             | OAuthErrorKind::UnauthorizedClient
             | OAuthErrorKind::UnsupportedGrantType
-            | OAuthErrorKind::InvalidScope => StatusCode::BAD_REQUEST,
+            | OAuthErrorKind::InvalidScope
+            | OAuthErrorKind::InvalidTarget
+            | OAuthErrorKind::InvalidDpopProof
+            | OAuthErrorKind::UseDpopNonce
+            | OAuthErrorKind::InvalidRedirectUri
+            | OAuthErrorKind::InvalidClientMetadata
+            | OAuthErrorKind::InvalidSoftwareStatement => StatusCode::BAD_REQUEST,
             OAuthErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            OAuthErrorKind::InvalidClient(_) => StatusCode::UNAUTHORIZED,
+            OAuthErrorKind::InvalidClient(_) | OAuthErrorKind::InvalidToken => StatusCode::UNAUTHORIZED,
             OAuthErrorKind::ClientForbidden | OAuthErrorKind::AccessDenied => StatusCode::FORBIDDEN,
             OAuthErrorKind::InvalidLaunchContext => StatusCode::UNPROCESSABLE_ENTITY,
+            OAuthErrorKind::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             OAuthErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -128,7 +173,11 @@ impl OAuthError {
     pub const fn is_failed_credentials(&self) -> bool {
         matches!(
             self.kind,
-            OAuthErrorKind::InvalidClient(_) | OAuthErrorKind::InvalidGrant | OAuthErrorKind::UnknownAssertionType
+            OAuthErrorKind::InvalidClient(_)
+                | OAuthErrorKind::InvalidGrant
+                | OAuthErrorKind::InvalidToken
+                | OAuthErrorKind::UnknownAssertionType
+                | OAuthErrorKind::InvalidDpopProof
         )
     }
 
@@ -147,8 +196,15 @@ impl OAuthError {
             OAuthErrorKind::InvalidClient(Challenge::Bearer) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"launch-contexts\""));
             }
+            OAuthErrorKind::InvalidToken => {
+                let challenge = "Bearer realm=\"register\", error=\"invalid_token\"";
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
             OAuthErrorKind::MethodNotAllowed => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            OAuthErrorKind::Throttled(seconds) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             OAuthErrorKind::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -172,6 +228,7 @@ mod tests {
 
     use super::*;
 
+    // B7
     #[test]
     fn an_error_is_json_that_no_cache_keeps() {
         let response = OAuthError::invalid_grant("a sentence").response();

@@ -1,17 +1,43 @@
 //! Redirect URIs are compared as strings (RFC 9700 section 2.1); the port of a loopback address may differ for native
 //! clients (RFC 8252 section 7.3).
 
-use crate::config::{Client, ClientAuthentication};
+use url::Url;
 
-/// Whether `sent` is a redirect URI of `client`: byte by byte one that is registered, or, for a public client, one that is
-/// registered as `http://127.0.0.1/...` or `http://[::1]/...` without a port, sent with any port.
-#[must_use]
-pub fn is_registered(client: &Client, sent: &str) -> bool {
-    let native = matches!(client.authentication, ClientAuthentication::None);
-    client.redirect_uris.iter().any(|registered| registered == sent || (native && differs_in_port(registered, sent)))
+/// Whether `text` can be registered (SMART App Launch 2.2 "register app with EHR"): absolute, written out, no fragment, no
+/// user; https, or http on loopback, or a private scheme of a native app (RFC 8252 section 7).
+///
+/// # Errors
+/// What is expected of it, to be read after "a redirect URI".
+pub fn acceptable(text: &str) -> Result<(), &'static str> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains(['\\', '"', '<', '>']) {
+        return Err("must be written in ASCII, without spaces, quotes and angle brackets");
+    }
+    let url = Url::parse(text).map_err(|_| "must be an absolute URI")?;
+    if url.fragment().is_some() {
+        return Err("must have no fragment");
+    }
+    if text.contains('*') {
+        return Err("must be written out: wildcards are not served");
+    }
+    // `https:app.example` is absolute here, and relative to our own origin in the browser that is sent there.
+    let scheme = url.scheme();
+    let written_out = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    if matches!(scheme, "http" | "https") && written_out.is_none_or(|rest| rest.starts_with('/')) {
+        return Err("must be written out: `https://` in lower case, then the host");
+    }
+    let no_user = url.username().is_empty() && url.password().is_none();
+    match scheme {
+        "https" if no_user => Ok(()),
+        "http" if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) && no_user => Ok(()),
+        "http" | "https" => Err("must be https without a user, or http on loopback"),
+        scheme if scheme.contains('.') => Ok(()),
+        _ => Err("must be https, http on loopback, or a private scheme with a dot, as `org.example.app:/callback`"),
+    }
 }
 
-fn differs_in_port(registered: &str, sent: &str) -> bool {
+/// Whether `sent` is `registered` with a port: where that is `http://127.0.0.1/...` or `http://[::1]/...` without one.
+#[must_use]
+pub fn differs_in_port(registered: &str, sent: &str) -> bool {
     ["http://127.0.0.1", "http://[::1]"].into_iter().any(|loopback| {
         let (Some(path), Some(rest)) = (registered.strip_prefix(loopback), sent.strip_prefix(loopback)) else {
             return false;
@@ -27,40 +53,53 @@ fn differs_in_port(registered: &str, sent: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::clients::tests::client;
 
-    // A3, B1 2, E1
+    // R1
     #[test]
-    fn a_redirect_uri_that_differs_in_anything_is_not_registered() {
-        let mut app = client("app", ClientAuthentication::None);
-        app.redirect_uris = vec!["https://app.example.org/cb?x=1".to_owned()];
-        assert!(is_registered(&app, "https://app.example.org/cb?x=1"));
-        for other in [
-            "",
-            "https://app.example.org/cb",
-            "https://app.example.org/cb?x=1&y=2",
-            "https://app.example.org/cb?x=1#",
-            "https://app.example.org/CB?x=1",
-            "https://APP.example.org/cb?x=1",
-            "https://app.example.org:443/cb?x=1",
-            "https://app.example.org/cb/?x=1",
-            "https://app.example.org/a/../cb?x=1",
-            "https://user@app.example.org/cb?x=1",
-            "http://app.example.org/cb?x=1",
-            "https://app.example.org.evil.example/cb?x=1",
+    fn only_a_uri_that_is_written_out_can_be_registered() {
+        for good in [
+            "https://app.example.org/cb?x=1",
+            "http://127.0.0.1/cb",
+            "http://[::1]:7000/cb",
+            "http://localhost:3000/",
+            "org.example.app:/callback",
         ] {
-            assert!(!is_registered(&app, other), "{other}");
+            assert_eq!(acceptable(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "/cb",
+            "app.example.org/cb",
+            "https://app.example.org/cb#",
+            "https://app.example.org/*",
+            "https://*.example.org/cb",
+            "https://user@app.example.org/cb",
+            "https://:pass@app.example.org/cb",
+            "http://app.example.org/cb",
+            "http://127.0.0.1.example.org/cb",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "myapp:/cb",
+            " https://app.example.org/cb",
+            "https://app.example.org/\n",
+            "https://app.example.org\\@evil.example/",
+            "https:app.example.org/cb",
+            "https:/app.example.org/cb",
+            "https:///app.example.org/cb",
+            "HTTPS://app.example.org/cb",
+        ] {
+            assert!(acceptable(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn only_the_port_of_a_native_clients_loopback_address_may_differ() {
-        let mut app = client("app", ClientAuthentication::None);
-        app.redirect_uris = vec!["http://127.0.0.1/cb".to_owned(), "http://[::1]/cb".to_owned()];
-        for good in ["http://127.0.0.1/cb", "http://127.0.0.1:51004/cb", "http://[::1]:1/cb"] {
-            assert!(is_registered(&app, good), "{good}");
+    fn only_the_port_of_a_loopback_address_may_differ() {
+        let fits = |sent: &str| ["http://127.0.0.1/cb", "http://[::1]/cb"].iter().any(|own| differs_in_port(own, sent));
+        for good in ["http://127.0.0.1:51004/cb", "http://[::1]:1/cb"] {
+            assert!(fits(good), "{good}");
         }
         for bad in [
+            "http://127.0.0.1/cb",
             "http://127.0.0.1:51004/cb/",
             "http://127.0.0.1:51004/cb?x",
             "http://127.0.0.1:/cb",
@@ -71,12 +110,9 @@ mod tests {
             "http://localhost:51004/cb",
             "https://127.0.0.1:51004/cb",
         ] {
-            assert!(!is_registered(&app, bad), "{bad}");
+            assert!(!fits(bad), "{bad}");
         }
-        app.redirect_uris = vec!["http://127.0.0.1:9000/cb".to_owned()];
-        assert!(!is_registered(&app, "http://127.0.0.1:9001/cb"), "registered with a port");
-        let mut confidential = client("app", ClientAuthentication::Secret(crate::secret::Digest::of("s")));
-        confidential.redirect_uris = vec!["http://127.0.0.1/cb".to_owned()];
-        assert!(!is_registered(&confidential, "http://127.0.0.1:9001/cb"));
+        assert!(!differs_in_port("http://127.0.0.1:9000/cb", "http://127.0.0.1:9001/cb"), "registered with a port");
+        assert!(!differs_in_port("http://localhost/cb", "http://localhost:1/cb"));
     }
 }

@@ -1,20 +1,24 @@
 //! Puts the stages together from a configuration, and runs them until told to stop.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Origin;
-use crate::admin::{Admin, Live, Metrics, Readiness};
-use crate::admit::FailedCredentials;
+use super::{Beside, Origin};
+use crate::admin::keys::KeyFollower;
+use crate::admin::{Admin, Live, Metrics, Readiness, Searches, events};
+use crate::admit::{FailedCredentials, HourlyBudget};
 use crate::audit::{self, Audit};
 use crate::authenticate::{Authenticator, Here};
 use crate::authorize::Authorizer;
+use crate::clients::Clients;
+use crate::clients::key_sets::KeySets;
 use crate::clock::Clock;
 use crate::config::{Config, OnAuditFailure};
-use crate::demo::DemoSite;
+use crate::federation::Providers;
 use crate::fhir::definitions;
 use crate::fhir::reference::Bases;
 use crate::filter::Filter;
@@ -25,10 +29,11 @@ use crate::gateway::{Capabilities, Gateway};
 use crate::grant::Grants;
 use crate::grant::patients::Patients;
 use crate::grant::revocations::Revocations;
-use crate::jose::Keys;
+use crate::grant::route;
+use crate::keys::Keys;
 use crate::listen::{Certificates, Drain, Listener};
-use crate::oauth::clients::Clients;
-use crate::store::{SqliteStore, Store};
+use crate::outbound::Outbound;
+use crate::store::{Access, SqliteStore, Store};
 
 /// Why a process does not start; says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +70,7 @@ pub struct Parts {
 ///
 /// # Errors
 /// The first thing that is missing or wrong.
-pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<DemoSite>) -> Result<Parts, StartError> {
+pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<Box<dyn Beside>>) -> Result<Parts, StartError> {
     definitions::load();
     let metrics = Metrics::new();
     let issuer = config.issuer();
@@ -80,38 +85,33 @@ pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<DemoSite>) ->
             .collect();
         StartError(list.join("\n"))
     })?;
-    let clients = Arc::new(clients);
+    let clients = Arc::new(clients.beside(config.users.iter().map(|user| user.username.clone())));
     let certificates = match &config.tls {
         Some(tls) => Some(Arc::new(Certificates::load(tls).map_err(|error| StartError::because("tls", error))?)),
         None => None,
     };
     let keys_directory = config.state_directory.join("keys");
-    let keys = Arc::new(Keys::open(&keys_directory).map_err(|error| StartError::because("keys", error))?);
-    let seal_key = crate::secret::file_key(&keys_directory.join("seal.key"))
-        .map_err(|error| StartError::because("keys/seal.key", error))?;
-    let store = SqliteStore::open(&config.state_directory).map_err(|error| StartError::because("store", error))?;
-    let store: Arc<dyn Store> = Arc::new(store);
-    let name = config.server.origin.host_str().unwrap_or("firebreak").to_owned();
-    let mut options = audit::Options::new(config.audit.directory.clone(), name);
-    options.on_failure = match config.audit.on_failure {
-        OnAuditFailure::Deny => audit::OnFailure::Deny,
-        OnAuditFailure::DangerAllowAndAlarm => audit::OnFailure::DangerAllowAndAlarm,
-    };
-    let audit = Audit::start(options, clock.clone()).map_err(|error| StartError::because("audit", error))?;
+    let keys = Keys::open_at(&keys_directory, clock.clone()).map_err(|error| StartError::because("keys", error))?;
+    let keys = Arc::new(keys);
+    let access = if config.state_shared { Access::Shared } else { Access::Sole };
+    let store = SqliteStore::open_as(&config.state_directory, access);
+    let store: Arc<dyn Store> = Arc::new(store.map_err(|error| StartError::because("store", error))?);
+    let audit =
+        Audit::start(audit_options(&config), clock.clone()).map_err(|error| StartError::because("audit", error))?;
     let revocations = Arc::new(Revocations::new(clock.clone()));
-    revocations.refresh(&*store).await.map_err(|error| StartError::because("store", error))?;
     let failures = Arc::new(FailedCredentials::new(config.limits.failed_credentials_per_minute));
     let rebase = Rebase::new(&base, &upstream_bases(&config));
-    let public = config.server.origin.join(config.fhir.path.trim_start_matches('/'));
-    let public = public.map_err(|error| StartError::because("fhir.path", error))?;
-    let sealer =
-        Sealer::new(&seal_key, clock.clone()).map_err(|_| StartError("keys/seal.key must hold 32 bytes".into()))?;
-    let bases = Bases::new(&public, &config.fhir.upstream, &config.fhir.aliases);
+    let sealer = Sealer::rotating(Arc::clone(&keys), clock.clone());
+    let bases = bases(&config)?;
     let authorizer =
         Authorizer::new(config.policies.as_deref(), bases.clone(), config.fhir.max_count).map_err(|errors| {
             let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
             StartError(list.join("\n"))
         })?;
+    let authorizer = authorizer
+        .with_max_entries(config.fhir.max_entries)
+        .with_search_by(config.fhir.search_by, &config.fhir.narrow_by)
+        .with_operations(config.fhir.operations.clone());
     let gateway = Arc::new(Gateway {
         path: config.fhir.path.clone(),
         base: base.clone(),
@@ -121,21 +121,25 @@ pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<DemoSite>) ->
             Arc::clone(&revocations),
             Arc::clone(&failures),
             clock.clone(),
-            Here {
-                issuer: issuer.clone(),
-                audience: base.clone(),
-                clients: Arc::clone(&clients),
-                users: config.users.iter().map(|user| user.username.clone()).collect(),
-            },
+            here(&config, Arc::clone(&clients), config.state_shared.then(|| Arc::clone(&store))),
         ),
         authorizer,
-        upstream: Upstream::new(&config.fhir).map_err(|error| StartError::because("upstream", error.0))?,
+        upstream: Upstream::new(&config.fhir)
+            .map_err(|error| StartError::because("upstream", error.0))?
+            .with_clock(clock.clone()),
         filter: Filter::new(bases, rebase.clone(), sealer),
         audit: audit.clone(),
         metrics: metrics.clone(),
-        capabilities: Capabilities::new(rebase, &issuer, clock.now().to_string()),
+        capabilities: Capabilities::new(rebase, &issuer, clock.now().to_string())
+            .with_registration(config.registration.as_ref().map(|_| format!("{issuer}{}", route::REGISTER)))
+            .with_operations(config.fhir.operations.clone()),
     });
+    let outbound = Outbound::new(config.outbound_ca.as_deref()).map_err(|error| StartError(error.0))?;
+    let per_hour = config.registration.as_ref().map_or(1, |registration| registration.open_per_hour);
+    let providers = Providers::new(&config, &clock).map_err(|error| StartError::because("configuration", error))?;
+    let providers = Arc::new(providers);
     let grants = Grants {
+        registrations: Arc::new(HourlyBudget::new(per_hour)),
         config,
         clock,
         store,
@@ -145,14 +149,71 @@ pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<DemoSite>) ->
         revocations: Arc::clone(&revocations),
         failures,
         login: Arc::default(),
+        providers,
         under_way: Arc::default(),
+        key_sets: Arc::new(KeySets::new(outbound.clone())),
+        outbound,
     };
+    grants.follower().refresh().await.map_err(|error| StartError::because("store", error))?;
     let origin = Origin { gateway, grants, audit, demo, metrics: metrics.clone() };
     Ok(Parts { origin, certificates, metrics, revocations })
 }
 
+/// How the audit log of this configuration is run.
+#[must_use]
+pub fn audit_options(config: &Config) -> audit::Options {
+    let name = config.server.origin.host_str().unwrap_or("firebreak").to_owned();
+    let mut options = audit::Options::new(config.audit.directory.clone(), name);
+    options.on_failure = match config.audit.on_failure {
+        OnAuditFailure::Deny => audit::OnFailure::Deny,
+        OnAuditFailure::DangerAllowAndAlarm => audit::OnFailure::DangerAllowAndAlarm,
+    };
+    options
+}
+
+/// Whose tokens this configuration takes, and for whom.
+pub(crate) fn here(config: &Config, clients: Arc<Clients>, shared: Option<Arc<dyn Store>>) -> Here {
+    Here {
+        issuer: config.issuer(),
+        audience: config.fhir_base(),
+        clients,
+        users: config.users.iter().map(|user| user.username.clone()).collect(),
+        dpop_nonces: config.tokens.dpop_nonces,
+        origin: config.server.origin.clone(),
+        shared,
+        issuers: foreign_issuers(config),
+    }
+}
+
+/// The bases by which references are known as this server's.
+///
+/// # Errors
+/// When the origin and the path make no URL.
+pub(crate) fn bases(config: &Config) -> Result<Bases, StartError> {
+    let public = config.server.origin.join(config.fhir.path.trim_start_matches('/'));
+    let public = public.map_err(|error| StartError::because("fhir.path", error))?;
+    Ok(Bases::new(&public, &config.fhir.upstream, &config.fhir.aliases))
+}
+
+/// Whose users may come besides our own.
+fn foreign_issuers(config: &Config) -> HashSet<String> {
+    let vouched = config.clients.iter().filter_map(|client| client.ehr.as_ref()).filter(|ehr| ehr.vouches_for_users);
+    let vouched = vouched.flat_map(|ehr| ehr.user_issuers.iter().cloned());
+    config.providers.iter().map(|provider| provider.issuer.clone()).chain(vouched).collect()
+}
+
 fn upstream_bases(config: &Config) -> Vec<&str> {
     std::iter::once(&config.fhir.upstream).chain(&config.fhir.aliases).map(url::Url::as_str).collect()
+}
+
+/// What the metrics tell of the upstream's searches.
+fn searches(upstream: &Upstream) -> Searches {
+    let [honoured, unusable, failed] = upstream.probes();
+    let unconfined = upstream.unconfined().into_iter();
+    Searches {
+        probes: [("honoured", honoured), ("unusable", unusable), ("failed", failed)],
+        unconfined: unconfined.map(|(resource_type, ways)| (resource_type.name(), ways)).collect(),
+    }
 }
 
 /// A process that listens.
@@ -165,7 +226,6 @@ pub struct Running {
     metrics: Metrics,
     readiness: Readiness,
     certificates: Option<Arc<Certificates>>,
-    revocations: Arc<Revocations>,
     grace: Duration,
 }
 
@@ -187,11 +247,12 @@ impl Parts {
                 Some(admin.map_err(|error| StartError::because(&format!("server.admin {address}"), error))?)
             }
         };
-        let healthy = origin.audit.clone();
+        let (healthy, upstream) = (origin.audit.clone(), origin.gateway.upstream.clone());
         metrics.watch(Live {
             open: listener.open(),
             certificates: certificates.clone(),
             audit_healthy: Box::new(move || healthy.healthy()),
+            searches: Box::new(move || searches(&upstream)),
         });
         let (healthy, heard) = (origin.audit.clone(), Arc::clone(&revocations));
         let readiness = Readiness::new(drain.clone())
@@ -206,7 +267,6 @@ impl Parts {
             metrics,
             readiness,
             certificates,
-            revocations,
             grace: config.server.drain_grace,
         })
     }
@@ -239,8 +299,16 @@ impl Running {
         }
         let store = Arc::clone(&self.origin.grants.store);
         let clock = self.origin.grants.clock.clone();
-        tasks.spawn(crate::store::sweep_regularly(Arc::clone(&store), clock, ended.clone()));
-        tasks.spawn(self.revocations.follow(store, ended.clone()));
+        tasks.spawn(crate::store::sweep_regularly(Arc::clone(&store), clock.clone(), ended.clone()));
+        tasks.spawn(events::follow(store, self.audit.clone(), clock, ended.clone()));
+        tasks.spawn(self.origin.grants.follower().follow(ended.clone()));
+        let keys = KeyFollower {
+            keys: Arc::clone(&self.origin.grants.keys),
+            store: Arc::clone(&self.origin.grants.store),
+            clock: self.origin.grants.clock.clone(),
+            rotate_after: self.origin.grants.config.tokens.rotate_keys_after,
+        };
+        tasks.spawn(keys.follow(ended.clone()));
         let under_way = Arc::clone(&self.origin.grants.under_way);
         self.listener.serve(self.origin, drain, self.grace).await;
         if tokio::time::timeout(self.grace, under_way.finished()).await.is_err() {

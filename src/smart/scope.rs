@@ -17,14 +17,28 @@
 //!
 //! Scopes with letters out of that order, as `.dus`, are never read leniently (the guide allows to ignore or reject them): they
 //! are [`Scope::Unknown`].
+//!
+//! Scopes written as URIs (the guide's appendix, "URI representation of scopes") are the same scopes; they are printed short.
 
 mod compiled;
+mod constraint;
+mod context;
 
 pub use compiled::{Ineffective, Scopes};
+pub use context::ContextScope;
 
 use std::fmt;
+use std::sync::Arc;
 
+use crate::fhir::condition::Condition;
 use crate::fhir::resource_type::ResourceType;
+
+/// The scope of an access token whose bearer may look up other tokens (RFC 7662); ours, and outside of SMART's grammar.
+pub const INTROSPECT: &str = "introspect";
+
+/// Most scopes that one request or one registration may have: each type at two levels, and more. They are compared with each
+/// other.
+pub const MOST: usize = 400;
 
 /// One scope of an authorization request or a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +51,8 @@ pub enum Scope {
     LaunchPatient,
     /// `launch/encounter`: an encounter is to be chosen.
     LaunchEncounter,
+    /// `launch/imagingstudy?role=…`: another resource in context.
+    Context(ContextScope),
     /// `openid` (OpenID Connect Core section 3.1.2.1)
     OpenId,
     /// `fhirUser`: who the user is, as a resource, and permission to read that one resource.
@@ -178,7 +194,7 @@ impl Scope {
     /// Tells what a scope is. Never fails: what is not understood is [`Scope::Unknown`].
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        match text {
+        match short(text) {
             "launch" => Self::Launch,
             "launch/patient" => Self::LaunchPatient,
             "launch/encounter" => Self::LaunchEncounter,
@@ -187,7 +203,10 @@ impl Scope {
             "profile" => Self::Profile,
             "offline_access" => Self::OfflineAccess,
             "online_access" => Self::OnlineAccess,
-            other => ResourceScope::parse(other).map_or_else(|| Self::Unknown(other.to_owned()), Self::Resource),
+            other => ResourceScope::parse(other)
+                .map(Self::Resource)
+                .or_else(|| ContextScope::parse(other).map(Self::Context))
+                .unwrap_or_else(|| Self::Unknown(text.to_owned())),
         }
     }
 
@@ -205,9 +224,25 @@ impl Scope {
                     .iter()
                     .any(|scope| matches!(scope, Self::Resource(allowed) if allowed.covers(requested, letter)))
             }),
+            Self::Context(requested) => allowed.iter().any(|scope| match scope {
+                Self::Context(allowed) => allowed.covers(requested),
+                Self::LaunchPatient => requested.resource_type == ResourceType::PATIENT,
+                Self::LaunchEncounter => requested.resource_type == ResourceType::ENCOUNTER,
+                _ => false,
+            }),
             other => allowed.contains(other),
         }
     }
+}
+
+/// The scope without the URI that may stand before it: SMART's for its own, OpenID Connect's for those of its Core
+/// specification. What would be another scope's URI stays as it is.
+fn short(text: &str) -> &str {
+    const SMART: &str = "http://smarthealthit.org/fhir/scopes/";
+    const OPENID: &str = "http://openid.net/specs/openid-connect-core-1_0#";
+    let of_openid = |scope: &str| matches!(scope, "openid" | "profile" | "offline_access");
+    let smart = text.strip_prefix(SMART).filter(|scope| !matches!(*scope, "openid" | "profile"));
+    smart.or_else(|| text.strip_prefix(OPENID).filter(|scope| of_openid(scope))).unwrap_or(text)
 }
 
 impl ResourceScope {
@@ -235,6 +270,30 @@ impl ResourceScope {
         well_formed.then(|| Self { level, resource_type, permissions, v1, constraint: constraint.map(str::to_owned) })
     }
 
+    /// Whether each condition of a granular scope is one that can be checked on one resource alone; true without any.
+    #[must_use]
+    pub fn is_checkable(&self) -> bool {
+        self.conditions().is_some()
+    }
+
+    /// For each type that the scope covers the conditions that must all hold; empty where there are none. `None` when one of
+    /// them cannot be checked on one resource alone: then the scope gives nothing. A scope for `*` may ask only what every
+    /// resource has.
+    #[must_use]
+    pub fn conditions(&self) -> Option<Vec<(ResourceType, Arc<[Condition]>)>> {
+        let of = |resource_type| match &self.constraint {
+            None => Some((resource_type, Arc::default())),
+            Some(text) => Some((resource_type, constraint::conditions(resource_type, text)?.into())),
+        };
+        match self.resource_type {
+            Some(resource_type) => Some(vec![of(resource_type)?]),
+            None if self.constraint.as_deref().is_none_or(constraint::is_common) => {
+                ResourceType::all().map(of).collect()
+            }
+            None => None,
+        }
+    }
+
     fn covers(&self, requested: &Self, letter: Letter) -> bool {
         self.level == requested.level
             && (self.resource_type.is_none() || self.resource_type == requested.resource_type)
@@ -245,7 +304,7 @@ impl ResourceScope {
 
 /// `name=value`, joined by `&`, of visible ASCII, no name or value empty.
 fn is_constraint(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
         && text
             .split('&')
             .all(|pair| pair.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty()))
@@ -258,6 +317,7 @@ impl fmt::Display for Scope {
             Self::Launch => f.write_str("launch"),
             Self::LaunchPatient => f.write_str("launch/patient"),
             Self::LaunchEncounter => f.write_str("launch/encounter"),
+            Self::Context(scope) => scope.fmt(f),
             Self::OpenId => f.write_str("openid"),
             Self::FhirUser => f.write_str("fhirUser"),
             Self::Profile => f.write_str("profile"),

@@ -1,10 +1,10 @@
 //! What every backend of [`Store`] must do, as functions over `dyn Store`, so that each backend runs the same suite.
 
-#![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
 
 use std::sync::Arc;
 
-use super::{Entry, Kind, Store};
+use super::{Entry, Kind, Spent, Store};
 use crate::secret::Digest;
 
 /// Runs the whole suite; `store` must be empty.
@@ -13,10 +13,12 @@ pub(crate) async fn run(store: Arc<dyn Store>) {
     kinds_do_not_collide(&*store).await;
     a_put_replaces(&*store).await;
     a_live_entry_is_not_overwritten_by_put_if_absent(&*store).await;
+    of_two_that_replace_the_same_value_one_does(&*store).await;
     an_expired_entry_is_absent_for_every_operation(&*store).await;
     of_a_hundred_concurrent_takers_one_gets_the_entry(&store).await;
     of_a_hundred_concurrent_spenders_one_spends_and_the_marker_stays(&store).await;
     of_a_hundred_concurrent_writers_one_is_first(&store).await;
+    of_a_hundred_concurrent_rotations_one_gives_what_it_gives(&store).await;
     spending_what_is_not_there_leaves_no_marker(&*store).await;
     owned_entries_are_listed_and_removed_together(&*store).await;
     a_sweep_removes_what_expired_and_nothing_else(&*store).await;
@@ -60,6 +62,22 @@ async fn a_live_entry_is_not_overwritten_by_put_if_absent(store: &dyn Store) {
     assert_eq!(store.take_once(Kind::AssertionId, key, 101).await.unwrap(), Some(entry("c", 200)));
 }
 
+async fn of_two_that_replace_the_same_value_one_does(store: &dyn Store) {
+    let key = Digest::of("of_two_that_replace_the_same_value_one_does");
+    let replace = |expected: &str, value: &str| {
+        let (expected, entry) = (expected.as_bytes().to_vec(), entry(value, 100));
+        async move { store.replace(Kind::Client, key, expected, entry, 1).await.unwrap() }
+    };
+    assert!(!replace("", "never").await, "there is nothing to replace");
+    store.put(Kind::Client, key, entry("a", 100)).await.unwrap();
+    assert!(replace("a", "b").await);
+    assert!(!replace("a", "c").await, "it is `b` now");
+    assert_eq!(store.take_once(Kind::Client, key, 1).await.unwrap(), Some(entry("b", 100)));
+    assert!(!replace("b", "c").await, "it was removed");
+    store.put(Kind::Client, key, entry("old", 1)).await.unwrap();
+    assert!(!replace("old", "new").await, "it has expired");
+}
+
 async fn an_expired_entry_is_absent_for_every_operation(store: &dyn Store) {
     let key = Digest::of("an_expired_entry_is_absent_for_every_operation");
     store.put(Kind::Code, key, entry("a", 100)).await.unwrap();
@@ -99,6 +117,36 @@ async fn of_a_hundred_concurrent_writers_one_is_first(store: &Arc<dyn Store>) {
     })
     .await;
     assert_eq!(wrote.into_iter().filter(|wrote| *wrote).count(), 1);
+}
+
+async fn of_a_hundred_concurrent_rotations_one_gives_what_it_gives(store: &Arc<dyn Store>) {
+    let key = Digest::of("of_a_hundred_concurrent_rotations_one_gives_what_it_gives");
+    store.put(Kind::RefreshToken, key, entry("old", 100)).await.unwrap();
+    let mut rotations = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let store = Arc::clone(store);
+        rotations.spawn(async move {
+            let marker = entry(&format!("spent by {number}"), 900);
+            let spent = Spent { from: Kind::RefreshToken, to: Kind::SpentRefreshToken, key, marker };
+            let own = |what: &str| Digest::of(&format!("{what} of rotation {number}"));
+            let gives = vec![
+                (Kind::RefreshToken, own("successor"), entry("new", 100)),
+                (Kind::Grant, own("grant"), entry("grant", 100)),
+            ];
+            let rotated = store.rotate(spent, gives, 1).await.unwrap();
+            let (successor, grant) =
+                (store.read(Kind::RefreshToken, own("successor"), 1), store.read(Kind::Grant, own("grant"), 1));
+            let written = (successor.await.unwrap().is_some(), grant.await.unwrap().is_some());
+            assert_eq!(written, (rotated.is_some(), rotated.is_some()), "all of it or nothing");
+            rotated.map(|old| (old, number))
+        });
+    }
+    let rotated: Vec<_> = rotations.join_all().await.into_iter().flatten().collect();
+    let [(old, number)] = rotated.as_slice() else { panic!("{} rotated", rotated.len()) };
+    assert_eq!(old, &entry("old", 100));
+    let marker = store.read(Kind::SpentRefreshToken, key, 1).await.unwrap();
+    assert_eq!(marker, Some(entry(&format!("spent by {number}"), 900)));
+    store.sweep(900).await.unwrap();
 }
 
 async fn spending_what_is_not_there_leaves_no_marker(store: &dyn Store) {

@@ -1,13 +1,16 @@
-//! The embedded store: one SQLite file on a local disk, for a gateway of one replica.
+//! The embedded store: one SQLite file on a local disk, for the gateway processes of one host.
 //!
 //! Takes the operations of [`Store`], gives them durability: `journal_mode=WAL`, `synchronous=FULL`, one thread that writes.
 //! Writes are committed in groups, and a group is what queued while the group before it was being synced: no timer, one
 //! `fsync` for many callers, and nobody is answered before the commit that holds their write. Reads go over connections of
 //! their own and see everything that was acknowledged.
 //!
-//! The file has mode 0600 in a directory of mode 0700 and is locked against a second process. It does not encrypt.
+//! The file has mode 0600 in a directory of mode 0700. Who opens it says how it is shared ([`Access`]): a gateway locks it
+//! against others unless they all say that they share it, and a command works beside whoever runs. Every write takes the
+//! file's write lock first (`BEGIN IMMEDIATE`), so operations are atomic across processes too. It does not encrypt.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -17,7 +20,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use tokio::sync::oneshot;
 
-use super::{Entry, Kind, Pending, Store, StoreError};
+use super::{Entry, Kind, Pending, Placed, Spent, Store, StoreError};
 use crate::secret::Digest;
 
 /// Name of the database below the state directory.
@@ -45,8 +48,22 @@ const SCHEMA: &str = "
 /// Most writes that share one commit.
 const GROUP: usize = 512;
 
+/// How long a write waits for another process's.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Rows that one transaction of a sweep removes, so that a sweep does not hold up the writers behind it.
 const SWEEP_STEP: u32 = 2_000;
+
+/// How the file is shared between processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// One process serves; another one that wants to is refused.
+    Sole,
+    /// Several processes of one host serve; one that wants it for itself is refused.
+    Shared,
+    /// A command that does one thing and ends, whoever serves.
+    Beside,
+}
 
 /// [`Store`] over one SQLite file.
 #[derive(Debug)]
@@ -56,7 +73,7 @@ pub struct SqliteStore {
     /// Listings have a connection of their own: they are long, and no request waits for one.
     lister: Worker,
     /// Held as long as the store is open; the lock ends with it.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -66,12 +83,25 @@ impl SqliteStore {
     /// The directory or a file in it cannot be used, another process has the store open, the file is damaged, or it was
     /// written by another program or a later version. The text names the file and what to do.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_as(directory, Access::Sole)
+    }
+
+    /// As [`Self::open`], shared with other processes as `access` says.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn open_as(directory: &Path, access: Access) -> Result<Self, StoreError> {
         private_directory(directory)?;
-        let lock = lock(&directory.join("firebreak.lock"))?;
+        let lock = lock(&directory.join("firebreak.lock"), access)?;
         let path = directory.join(FILE_NAME);
-        private_file(&path)?;
+        private_database(&path)?;
         let write = connect(&path)?;
-        prepare(&write, &path)?;
+        {
+            // One process at a time lays the file out and looks at it.
+            let preparing = private_file(&directory.join("firebreak.prepare.lock"))?;
+            preparing.lock().map_err(|error| StoreError(format!("the store cannot be prepared: {error}")))?;
+            prepare(&write, &path, access)?;
+        }
         let reader = Worker::start("store-read", connect(&path)?, read_loop)?;
         let lister = Worker::start("store-list", connect(&path)?, read_loop)?;
         let writer = Worker::start("store-write", write, write_loop)?;
@@ -83,6 +113,16 @@ impl Store for SqliteStore {
     fn put_if_absent(&self, kind: Kind, key: Digest, entry: Entry, now: i64) -> Pending<'_, bool> {
         self.writer.run(move |connection| {
             if find(connection, kind, key, now)?.is_some() {
+                return Ok(false);
+            }
+            write(connection, kind, key, &entry)?;
+            Ok(true)
+        })
+    }
+
+    fn replace(&self, kind: Kind, key: Digest, expected: Vec<u8>, entry: Entry, now: i64) -> Pending<'_, bool> {
+        self.writer.run(move |connection| {
+            if find(connection, kind, key, now)?.is_none_or(|live| live.value != expected) {
                 return Ok(false);
             }
             write(connection, kind, key, &entry)?;
@@ -102,11 +142,15 @@ impl Store for SqliteStore {
         self.writer.run(move |connection| take(connection, kind, key, now))
     }
 
-    fn spend(&self, from: Kind, to: Kind, key: Digest, marker: Entry, now: i64) -> Pending<'_, Option<Entry>> {
+    fn rotate(&self, spent: Spent, gives: Vec<Placed>, now: i64) -> Pending<'_, Option<Entry>> {
         self.writer.run(move |connection| {
+            let Spent { from, to, key, marker } = spent;
             let taken = take(connection, from, key, now)?;
             if taken.is_some() {
                 write(connection, to, key, &marker)?;
+                for (kind, key, entry) in &gives {
+                    write(connection, *kind, *key, entry)?;
+                }
             }
             Ok(taken)
         })
@@ -285,21 +329,9 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry { value: row.get(0)?, expires: row.get(1)?, owner: owner.map(Digest) })
 }
 
-/// What stands in the column `kind`. Written into files: numbers are never reused.
+/// What stands for a kind in the file. Never change the number of a kind that was released.
 const fn code(kind: Kind) -> i64 {
-    match kind {
-        Kind::Code => 1,
-        Kind::SpentCode => 2,
-        Kind::Launch => 3,
-        Kind::Transaction => 4,
-        Kind::Session => 5,
-        Kind::RefreshToken => 6,
-        Kind::SpentRefreshToken => 7,
-        Kind::Grant => 8,
-        Kind::RevokedGrant => 9,
-        Kind::Consent => 10,
-        Kind::AssertionId => 11,
-    }
+    kind as i64
 }
 
 fn private_directory(directory: &Path) -> Result<(), StoreError> {
@@ -316,7 +348,24 @@ fn private_directory(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Creates the file with mode 0600 before SQLite does with another; SQLite gives its `-wal` and `-shm` the same mode.
+/// Creates the database with mode 0600 before SQLite does with another; SQLite gives its `-wal` and `-shm` the same mode. One
+/// that exists is not opened: closing it would give up the locks that SQLite has on it in this process.
+fn private_database(path: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| StoreError(format!("`{}` cannot be opened: {error}", path.display()));
+    if !path.exists() {
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        if let Err(error) = created
+            && error.kind() != ErrorKind::AlreadyExists
+        {
+            return Err(failed(error));
+        }
+    }
+    if path.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    Ok(())
+}
+
 fn private_file(path: &Path) -> Result<File, StoreError> {
     let failed = |error: std::io::Error| StoreError(format!("`{}` cannot be opened: {error}", path.display()));
     let file = OpenOptions::new()
@@ -333,12 +382,18 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path, access: Access) -> Result<Option<File>, StoreError> {
     let file = private_file(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    let locked = match access {
+        Access::Sole => file.try_lock(),
+        Access::Shared => file.try_lock_shared(),
+        Access::Beside => return Ok(None),
+    };
+    match locked {
+        Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError(format!(
-            "`{}` is locked: another firebreak process has this state directory open; stop it or give this one its own",
+            "`{}` is locked: another firebreak process has this state directory open; stop it or give this one its own, \
+             or let all of them say `shared = true` in [state]",
             path.display()
         ))),
         Err(TryLockError::Error(error)) => Err(StoreError(format!("`{}` cannot be locked: {error}", path.display()))),
@@ -349,7 +404,7 @@ fn connect(path: &PathBuf) -> Result<Connection, StoreError> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(32);
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "trusted_schema", false)?;
@@ -359,11 +414,14 @@ fn connect(path: &PathBuf) -> Result<Connection, StoreError> {
 }
 
 /// Checks that the file is sound and ours, or lays it out when it is new.
-fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+fn prepare(connection: &Connection, path: &Path, access: Access) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| unusable(path, &error);
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if verdict != "ok" {
-        return Err(damaged(path, &verdict));
+    // Reads the whole file: a command that does one thing leaves that to those who serve.
+    if access != Access::Beside {
+        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        if verdict != "ok" {
+            return Err(damaged(path, &verdict));
+        }
     }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
@@ -381,7 +439,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         (APPLICATION_ID, LAYOUT, _) => Ok(()),
         (0, 0, 0) => {
             let layout = format!(
-                "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT}; {SCHEMA} COMMIT;"
+                "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT}; {SCHEMA} COMMIT;"
             );
             connection.execute_batch(&layout).map_err(failed)
         }

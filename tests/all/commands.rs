@@ -1,14 +1,17 @@
 //! The program as a process: exit codes, what it says, how it ends.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::world::{Settings, World};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -18,25 +21,26 @@ fn firebreak(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = firebreak(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 /// A directory with a configuration in front of a FHIR server that says it is R4 and nothing else.
-struct Site {
+pub(crate) struct Site {
     directory: TempDir,
     listen: SocketAddr,
     admin: SocketAddr,
 }
 
-fn free() -> SocketAddr {
+/// An address that nobody listens on.
+pub(crate) fn free() -> SocketAddr {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
 /// Answers `/metadata` and nothing else, until the test ends.
-fn upstream() -> SocketAddr {
+pub(crate) fn upstream() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -52,7 +56,7 @@ fn upstream() -> SocketAddr {
 }
 
 impl Site {
-    fn new(drain_delay: &str) -> Self {
+    pub(crate) fn new(drain_delay: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (listen, admin) = (free(), free());
         let pki = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/server");
@@ -70,36 +74,23 @@ impl Site {
         Self { directory, listen, admin }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         self.path("firebreak.toml").to_str().unwrap().to_owned()
     }
 
-    fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.config()).unwrap();
         assert!(text.contains(from));
         fs::write(self.config(), text.replace(from, to)).unwrap();
     }
 
     /// `serve`, once it says that it serves.
-    fn serve(&self) -> Serving {
-        let mut child = firebreak(&["serve", "--config", &self.config()]).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut seen = Vec::new();
-        for line in lines.by_ref().map_while(Result::ok) {
-            let serving = line.contains("\"serving\"");
-            seen.push(line);
-            if serving {
-                // Keeps the pipe from filling up.
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-                return Serving(child);
-            }
-        }
-        let status = child.wait();
-        panic!("it did not serve: {status:?} {seen:?}");
+    pub(crate) fn serve(&self) -> Serving {
+        Serving::start(&self.config())
     }
 
     /// Status line and body of an admin page.
@@ -114,16 +105,34 @@ impl Site {
 }
 
 /// A process that is ended with the test.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Serving {
-    fn signal(&self, name: &str) {
+    /// `serve` with this configuration, once it says that it serves.
+    pub(crate) fn start(config: &str) -> Self {
+        let mut child = firebreak(&["serve", "--config", config]).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        for line in lines.by_ref().map_while(Result::ok) {
+            let serving = line.contains("\"serving\"");
+            seen.push(line);
+            if serving {
+                // Keeps the pipe from filling up.
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                return Self(child);
+            }
+        }
+        let status = child.wait();
+        panic!("it did not serve: {status:?} {seen:?}");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// The exit code; fails when it does not end.
-    fn code(mut self) -> i32 {
+    pub(crate) fn code(mut self) -> i32 {
         let begun = std::time::Instant::now();
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -280,4 +289,90 @@ fn a_password_is_read_from_standard_input_and_only_its_hash_is_printed() {
     let hash = String::from_utf8(output.stdout).unwrap();
     assert!(hash.starts_with("$argon2id$") && !hash.contains("correct"), "{hash}");
     assert_eq!(run(&["password"]).0, 2, "no password");
+}
+
+// O9
+#[test]
+fn the_keys_of_a_running_service_are_listed_and_rotated_from_another_process() {
+    let site = Site::new("0s");
+    let (code, _, told) = run(&["keys", "list", "--config", &site.config()]);
+    assert_eq!(code, 1);
+    assert!(told.contains("`firebreak serve` makes it"), "{told}");
+    let serving = site.serve();
+    let lines = |told: &str| told.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (code, told, _) = run(&["keys", "list", "--config", &site.config()]);
+    assert_eq!(code, 0);
+    assert!(lines(&told).iter().all(|line| line.ends_with("  signs")) && lines(&told).len() == 3, "{told}");
+    let (code, told, _) = run(&["keys", "rotate", "--config", &site.config()]);
+    assert_eq!(code, 0);
+    assert!(told.contains("made     access-0002.pem") && told.contains("in 10 minutes"), "{told}");
+    let (code, _, told) = run(&["keys", "rotate", "--config", &site.config()]);
+    assert_eq!(code, 1);
+    assert!(told.contains("a rotation is under way already"), "{told}");
+    let (code, told, _) = run(&["keys", "rotate", "--compromised", "--config", &site.config()]);
+    assert_eq!(code, 0);
+    assert_eq!((told.matches("made ").count(), told.matches("removed  ").count()), (3, 6), "{told}");
+    let (_, told, _) = run(&["keys", "list", "--config", &site.config()]);
+    assert!(told.starts_with("access-0003.pem  ") && lines(&told).len() == 3, "{told}");
+    for line in lines(&told) {
+        let name = line.split_whitespace().next().unwrap().to_owned();
+        let mode = fs::metadata(site.path("state/keys").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let recorded = |action: &str| {
+        let lines = crate::world::audit_lines(&site.path("state/audit"));
+        lines.iter().filter(|line| line.contains(&format!("\"{action}\""))).count()
+    };
+    let begun = std::time::Instant::now();
+    while recorded("keys_rotated") == 0 || recorded("keys_withdrawn") == 0 {
+        assert!(begun.elapsed() < PATIENCE, "the running service records what was done");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    serving.signal("TERM");
+    assert_eq!(serving.code(), 0);
+}
+
+#[test]
+fn check_probes_what_searches_rely_on() {
+    let scope =
+        "patient/*.rs patient/Observation.rs?category=laboratory patient/Condition.rs?category=problem-list-item";
+    let narrow = format!(
+        "[[client]]\nclient_id = \"narrow\"\nredirect_uris = [\"https://narrow.example.org/cb\"]\nscope = \"{scope}\"\n"
+    );
+    crate::world::run(async {
+        let world = World::with(Settings { sections: narrow, ..Settings::default() }).await;
+        let config = world.state.path().join("firebreak.toml");
+        let check = || tokio::task::block_in_place(|| run(&["check", "--config", config.to_str().unwrap()]));
+        let row = |told: &str, resource_type: &str, way: &str| {
+            let mut rows = told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let row =
+                rows.find(|row| row.starts_with(&[resource_type, way])).unwrap_or_else(|| panic!("{way}: {told}"));
+            row[2..].join(" ")
+        };
+        let (code, told, _) = check();
+        assert_eq!(code, 0, "{told}");
+        assert!(told.contains("ok      searches: 2 of "), "{told}");
+        assert_eq!(row(&told, "Observation", "subject"), "honoured");
+        assert_eq!(row(&told, "Observation", "category"), "honoured");
+        for (resource_type, way) in [("Condition", "patient"), ("Condition", "category"), ("Device", "patient")] {
+            let found = row(&told, resource_type, way);
+            assert!(found.starts_with("not probed: the server does not say"), "{resource_type}: {found}");
+        }
+        // What no grant for one patient searches is not asked about.
+        let unasked = |line: &str| ["Group ", "Organization "].iter().any(|name| line.trim().starts_with(name));
+        assert!(!told.lines().any(unasked), "{told}");
+        let probes = world.upstream.take_probes();
+        assert_eq!(probes.len(), 2, "{probes:?}");
+        world.upstream.change(|store| store.ignored = vec!["subject"]);
+        let (code, told, summary) = check();
+        assert_eq!(code, 1, "{told}");
+        assert!(told.contains("FAILED  searches: 1 unusable and 0 without an answer"), "{told}");
+        assert!(row(&told, "Observation", "subject").starts_with("unusable"), "{told}");
+        assert!(summary.contains("1 check failed"), "{summary}");
+        world.upstream.answer_probes(|_| crate::upstream::Answer::Reset(Vec::new()));
+        let (code, told, _) = check();
+        assert_eq!(code, 1, "{told}");
+        assert!(told.contains("0 unusable and 2 without an answer"), "{told}");
+        world.finish().await;
+    });
 }

@@ -1,11 +1,18 @@
 //! The integration tests, in one binary so that they link once.
 
+mod administration;
 mod audit;
+mod clients;
 mod commands;
+mod documents;
+mod explain;
 mod faults;
 mod flows;
+mod golden;
 mod interference;
 mod keys;
+mod layering;
+mod leaks;
 mod request_path;
 mod upstream;
 mod wire;

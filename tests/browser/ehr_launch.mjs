@@ -1,15 +1,8 @@
 // npm `fhirclient` in headless Chromium, launched from the demo's EHR simulator into an app on another origin.
-import { Album, Tests, app, browser, demo, expect, freePort, login, registered, walk } from './lib.mjs';
+import { apart, backIn, expect, launch, login, play, registered, walk } from './lib.mjs';
 import { becomesReady, usesTheGrant } from './checks.mjs';
 
-const tests = new Tests('browser_ehr_launch');
-const album = new Album('ehr');
-const port = await freePort();
-const site = await app(port);
-const stranger = await app(await freePort());
-const gateway = await demo(`${site.origin}/`);
-const chromium = await browser(gateway.ca_file);
-try {
+await play({ name: 'ehr_launch', apps: true }, async ({ tests, album, gateway, site, stranger, chromium }) => {
   const context = await chromium.instance.newContext();
   const page = await context.newPage();
   const client = registered(gateway, site.origin);
@@ -23,38 +16,26 @@ try {
     await album.take(page, 'chart');
     const patient = await page.locator('input[name=patient]').inputValue();
     // The simulator sends the browser to the app's launch URL with `iss` and `launch`; the app asks for its scopes there.
-    const launched = page.waitForRequest((request) => request.url().startsWith(`${site.origin}/launch`), { timeout: 30_000 });
+    const asked = page.waitForRequest((request) => request.url().startsWith(`${site.origin}/launch`), { timeout: 30_000 });
     await page.locator(`button[name=app][value="${client.client_id}"]`).click();
-    launchUrl = new URL((await launched).url());
+    launchUrl = new URL((await asked).url());
     expect(launchUrl.searchParams.get('iss') === gateway.fhir_base && launchUrl.searchParams.get('launch'), launchUrl.search);
     expect(!launchUrl.search.includes(patient), `the patient travels in the URL: ${launchUrl.search}`);
     await page.waitForURL((url) => !url.href.startsWith(`${site.origin}/launch`) && !url.href.startsWith(`${gateway.origin}/ehr`), { timeout: 30_000 });
-    await walk(page, (where) => where.startsWith(`${site.origin}/?`) || where === `${site.origin}/`, login(gateway, 'clinician'), album);
+    await walk(page, backIn(site), login(gateway, 'clinician'), album);
     await becomesReady(page);
     await album.take(page, 'app');
     const got = await page.evaluate(() => client.patient.id);
     expect(patient === got, `the EHR had ${patient} open, the app got ${got}`);
   });
-  if (launched) {
-    await usesTheGrant(tests, page, context, gateway, stranger.origin);
-    await tests.run('a_launch_handle_is_spent_once', async () => {
-      const other = await chromium.instance.newContext();
-      const again = await other.newPage();
-      await again.goto(launchUrl.href);
-      // The gateway may show a page of its own or send the error back to the app.
-      await again.waitForURL((url) => url.origin !== site.origin || url.searchParams.has('error'), { timeout: 10_000 });
-      const end = await walk(again, (where) => where.startsWith(`${site.origin}/?`), login(gateway, 'clinician'))
-        .then(() => becomesReady(again))
-        .then(() => 'ready', (error) => error.message);
-      expect(end !== 'ready', 'the same handle launched the app twice');
-      await other.close();
-    });
-  }
-  await tests.run('every_page_fits_a_phone_and_a_desk', async () => expect(!album.faults.length && album.taken.size, album.faults.join('; ') || 'no page was seen'));
-} finally {
-  await chromium.close();
-  await gateway.stop();
-  await site.stop();
-  await stranger.stop();
-}
-tests.conclude();
+  if (!launched) return;
+
+  await usesTheGrant(tests, page, context, gateway, stranger.origin);
+  await tests.run('a_launch_handle_is_spent_once', () => apart(chromium, async (again) => {
+    await launch(again, site, launchUrl.href);
+    const end = await walk(again, backIn(site), login(gateway, 'clinician'))
+      .then(() => becomesReady(again))
+      .then(() => 'ready', (error) => error.message);
+    expect(end !== 'ready', 'the same handle launched the app twice');
+  }));
+});

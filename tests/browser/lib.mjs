@@ -1,5 +1,5 @@
 // What the browser tests share: named tests, Debian's Chromium, the gateway's demo, an app on another origin, screenshots,
-// and a person who fills in the gateway's forms.
+// and a person who fills in the gateway's forms. A program is one call of `play`.
 //
 // Environment: FIREBREAK_NPM (a directory with node_modules), FIREBREAK_BINARY (default: the release build),
 // FIREBREAK_CHROMIUM (default: /usr/bin/chromium).
@@ -14,17 +14,44 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import net from 'node:net';
 
 export const ROOT = resolve(fileURLToPath(import.meta.url), '../../..');
-export const SCREENSHOTS = join(ROOT, 'target/screenshots');
-const BINARY = process.env.FIREBREAK_BINARY ?? join(ROOT, 'target/release/firebreak');
+const SCREENSHOTS = join(ROOT, 'target/screenshots');
+export const BINARY = process.env.FIREBREAK_BINARY ?? join(ROOT, 'target/release/firebreak');
 const CHROMIUM = process.env.FIREBREAK_CHROMIUM ?? '/usr/bin/chromium';
 const packages = createRequire(join(process.env.FIREBREAK_NPM ?? `${process.env.HOME}/.cache/firebreak-tests/npm`, 'package.json'));
 
-export const PHONE = { width: 390, height: 844 };
-export const DESK = { width: 1280, height: 800 };
+const PHONE = { width: 390, height: 844 };
+const DESK = { width: 1280, height: 800 };
 const WIDTHS = { phone: PHONE, desk: DESK };
 
+/**
+ * One program: `scene` runs its named tests, with the demo and Chromium up; all of it is ended, whatever happens.
+ * `name` names the program in its tests (`browser_NAME`) and its screenshots; `apps`: an app of another origin, registered with
+ * the gateway, and a stranger that is not; `gateway`: what starts a gateway for the app's address, when it is not the demo.
+ */
+export async function play({ name, apps = false, gateway: start = demo }, scene) {
+  const tests = new Tests(`browser_${name}`);
+  const album = new Album(name.split('_')[0]);
+  const opened = [];
+  const open = async (starting) => {
+    const what = await starting;
+    opened.unshift(what);
+    return what;
+  };
+  try {
+    const site = apps ? await open(app(await freePort())) : undefined;
+    const stranger = apps ? await open(app(await freePort())) : undefined;
+    const gateway = await open(start(site && `${site.origin}/`));
+    const chromium = await open(browser(gateway.ca_file));
+    await scene({ tests, album, gateway, site, stranger, chromium });
+    await tests.run('every_page_fits_a_phone_and_a_desk', async () => expect(!album.faults.length && album.taken.size, album.faults.join('; ') || 'no page was seen'));
+  } finally {
+    for (const what of opened) await what.stop();
+  }
+  tests.conclude();
+}
+
 /** The named tests of one program; prints the lines that `cargo test` prints. */
-export class Tests {
+class Tests {
   constructor(group) {
     Object.assign(this, { group, passed: 0, failed: 0 });
   }
@@ -56,7 +83,7 @@ export function expect(condition, explanation) {
   if (!condition) throw new Error(typeof explanation === 'string' ? explanation : JSON.stringify(explanation));
 }
 
-function bounded(promise, milliseconds, what) {
+export function bounded(promise, milliseconds, what) {
   let timer;
   const limit = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: no end after ${milliseconds / 1000} s`)), milliseconds);
@@ -76,7 +103,7 @@ export function freePort() {
 }
 
 /** `firebreak demo`: what it printed as JSON, the CA's file made absolute, and `stop`. */
-export async function demo(app) {
+async function demo(app) {
   const directory = mkdtempSync(join(tmpdir(), 'firebreak-demo-'));
   const arguments_ = ['demo', '--port', String(await freePort()), '--print-json', ...(app ? ['--app', app] : [])];
   const child = spawn(BINARY, arguments_, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -110,7 +137,7 @@ export function login(gateway, role) {
 }
 
 /** Chromium in a profile of its own that trusts the gateway's CA and nothing else of ours. */
-export async function browser(caFile) {
+async function browser(caFile) {
   expect(existsSync(CHROMIUM), `${CHROMIUM} is missing: install the package chromium`);
   const { chromium } = packages('playwright-core');
   const home = mkdtempSync(join(tmpdir(), 'firebreak-browser-'));
@@ -123,17 +150,40 @@ export async function browser(caFile) {
     headless: true,
     env: { ...process.env, HOME: home },
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--disable-domain-reliability', '--no-default-browser-check'],
+      '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--disable-domain-reliability', '--test-third-party-cookie-phaseout',
+      '--no-default-browser-check'],
   });
-  const close = async () => {
+  const stop = async () => {
     await instance.close();
     rmSync(home, { recursive: true, force: true, maxRetries: 3 });
   };
-  return { instance, close };
+  return { instance, stop };
+}
+
+/** What `visit(page)` gives, on a page of a person of their own: no cookie of anybody else. */
+export async function apart(chromium, visit) {
+  const context = await chromium.instance.newContext();
+  try {
+    return await visit(await context.newPage());
+  } finally {
+    await context.close();
+  }
+}
+
+/** Opens the app's launch page, which sends the browser away to the gateway. */
+export async function launch(page, site, url = `${site.origin}/launch`) {
+  await page.goto(url);
+  // The gateway may show a page of its own, or send the error back to the app.
+  await page.waitForURL((at) => at.origin !== site.origin || at.searchParams.has('error') || at.searchParams.has('code'), { timeout: 30_000 });
+}
+
+/** Whether the browser is back in the app, after a launch. */
+export function backIn(site) {
+  return (url) => url.startsWith(`${site.origin}/?`) || url === `${site.origin}/`;
 }
 
 /** Screenshots of a page at both widths; an error when it is wider than the phone. */
-export async function shoot(page, name) {
+async function shoot(page, name) {
   mkdirSync(SCREENSHOTS, { recursive: true });
   const before = page.viewportSize();
   for (const [width, size] of Object.entries(WIDTHS)) {
@@ -146,7 +196,7 @@ export async function shoot(page, name) {
 }
 
 /** The shots that were already taken, so that each page is taken once per program. */
-export class Album {
+class Album {
   constructor(prefix) {
     this.prefix = prefix;
     this.taken = new Map();
@@ -212,7 +262,7 @@ async function act(page, step, person) {
 }
 
 /** A small app of another origin: npm `fhirclient` in a page, launched both ways. Gives its origin, `configure` (clientId, scope, base) and `stop`. */
-export async function app(port) {
+async function app(port) {
   const library = readFileSync(packages.resolve('fhirclient/build/fhir-client.js'));
   const page = (title, script) => `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${title}</title><style>pre{white-space:pre-wrap;overflow-wrap:anywhere}</style><script src="/fhir-client.js"></script></head><body><h1>${title}</h1><pre id="out">working</pre><script>${script}</script></body></html>`;

@@ -115,7 +115,7 @@ def hapi():
     """The HAPI oracle, empty; gives its base URL. Ends when our end of its standard input closes, whatever happens to us."""
     command = [str(ROOT / "tests/hapi/start"), "0", "--until-stdin-closes"]
     with running(command, stdin=subprocess.PIPE) as process:
-        line = line_of(process, lambda text: text.startswith("READY "), 180)
+        line = line_of(process, lambda text: text.startswith("READY "), 400)
         drain(process)
         yield line.split()[1]
 
@@ -139,11 +139,11 @@ def served(upstream: str, redirect_uri: str):
                 raise
 
 
-def initialise(upstream: str, directory: pathlib.Path, port: int, redirect_uri: str) -> dict:
-    """Runs `init` and reads what it tells: addresses, the first login and the first client."""
-    command = [BINARY, "init", "--upstream", upstream, "--directory", str(directory), "--port", str(port),
+def initialise(upstream: str, directory: pathlib.Path, port: int, redirect_uri: str, binary: str = BINARY, **options) -> dict:
+    """Runs `init` and reads what it tells: addresses, the first login and the first client. `options` as of subprocess.run."""
+    command = [binary, "init", "--upstream", upstream, "--directory", str(directory), "--port", str(port),
                "--redirect-uri", redirect_uri, "--print-json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
     if done.returncode:
         raise AssertionError(f"init ended with {done.returncode}: {done.stderr[-2000:]}")
     match = re.search(r"^\{.*\}$", done.stdout, re.MULTILINE)

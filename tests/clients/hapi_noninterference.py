@@ -2,7 +2,8 @@
 """HAPI FHIR JPA behind `firebreak init` + `serve`: what belongs to the second patient does not come back to the first one's token.
 
 Two worlds: the same first patient; in one a second patient with a canary in every resource, in the other nobody. A token
-from a standalone launch of the first patient sends every shape of `shapes.py` to both gateways. Asserted: no canary in any
+from a standalone launch of the first patient sends every shape of `shapes.py` to both gateways, and random requests of the grammar
+in `random_shapes.py` (SEED and REQUESTS make other and longer runs; the seed is printed). Asserted: no canary in any
 byte of any answer, and both gateways answer alike in status, headers and body but for what time and chance put there
 (Bundle.id, lastUpdated, dates, request ids, sealed tokens). Controls: the clinician's token does see canaries, and the
 patient's token does see its own record, so neither silence nor a refused everything passes.
@@ -14,17 +15,21 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import ssl
 import sys
 import urllib.parse
+import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "hapi"))
 
 import gateways
 import launch
 import load
+import random_shapes
 import shapes
+import tokens
 from named import Tests, expect
 
 REDIRECT = "http://127.0.0.1:9/callback"
@@ -32,6 +37,14 @@ PATIENT_SCOPE = "launch/patient patient/*.rs openid fhirUser"
 PAGES = 8
 # Stand in targets for what differs from world to world.
 BASE, UPSTREAM = "GATEWAYS-OWN-BASE", "UPSTREAMS-OWN-BASE"
+# Other tokens that see the first patient's record or a part of it: they ask the random requests too.
+VIEWERS = [
+    {"scope": "user/*.rs", "fhirUser": "Patient/p1", "roles": ["patient"]},
+    {"scope": "patient/Patient.r patient/Observation.rs", "patient": "p1", "fhirUser": "Practitioner/prac1", "roles": ["clinician"]},
+    {"scope": "patient/Observation.rs?category=laboratory patient/Condition.rs?code=38341003", "patient": "p1", "roles": ["clinician"]},
+    {"scope": "patient/Observation.rs?category=laboratory patient/Observation.rs?code=8867-4", "patient": "p1", "roles": ["clinician"]},
+    {"scope": "openid fhirUser launch/patient", "patient": "p1", "fhirUser": "Patient/p1", "roles": ["patient"]},
+]
 # Headers whose value time and chance decide; compared by presence.
 FLEETING = {"date", "last-modified", "x-request-id", "content-length", "age", "server-timing"}
 
@@ -47,6 +60,9 @@ class World:
         self.patient_token = launch.standalone(gateway.base, gateway.ca_file, app, login)
         app.scope = "user/*.rs openid fhirUser"
         self.clinician_token = launch.standalone(gateway.base, gateway.ca_file, app, login)
+        signer = tokens.Signer(pathlib.Path(gateway.directory, "state"), gateway.origin, gateway.base)
+        common = {"sub": gateway.logins[0]["username"], "client_id": client["client_id"]}
+        self.viewers = [self.patient_token["access_token"], *(signer.sign(common | claims) for claims in VIEWERS)]
         self.parts = urllib.parse.urlsplit(gateway.base)
         self.context = ssl.create_default_context(cafile=gateway.ca_file)
         self.connection = None
@@ -79,6 +95,11 @@ class World:
                 if attempt:
                     return 0, [], b"connection closed"
         raise AssertionError("unreachable")
+
+    def viewer(self, shape: shapes.Shape) -> str:
+        """The token that asks a shape: the launched patient's, and for random ones any of those that see no more."""
+        at = zlib.crc32(repr(shape).encode()) % len(self.viewers) if shape.label == "random" else 0
+        return self.viewers[at]
 
     def close(self):
         if self.connection is not None:
@@ -172,6 +193,10 @@ def main() -> int:
             return tests.conclude()
         seen: dict[str, list] = {}
         asked = shapes.shapes("p1", "p2", BASE, UPSTREAM, full)
+        seed, requests = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32))), int(os.environ.get("REQUESTS", 1000))
+        print(f"    {requests} random requests with SEED={seed}")
+        asked += random_shapes.shapes(seed, requests, "p1", "p2", full)
+        asked = list(dict.fromkeys(asked))
         if only := os.environ.get("SHAPES"):
             asked = [s for s in asked if re.search(only, f"{s.label}: {s.method} {s.target}")]
 
@@ -198,7 +223,7 @@ def main() -> int:
                 seen[shape] = []
                 pending = [shape, shape]
                 for _ in range(PAGES):
-                    answers = [world.send(s, world.patient_token["access_token"]) for world, s in zip(worlds, pending)]
+                    answers = [world.send(s, world.viewer(shape)) for world, s in zip(worlds, pending)]
                     seen[shape].append(answers)
                     links = [next_link(a) for a in answers]
                     if not all(links):
@@ -209,6 +234,10 @@ def main() -> int:
             print(f"    {len(asked)} shapes, {len(statuses)} answers a world: {tally}")
             dropped = [f"{s.method} {s.target[:80]!r}" for s, pages in seen.items() if pages[0][0][0] == 0]
             faults = [f"{s.method} {s.target[:80]!r}: {pages[0][0][0]}" for s, pages in seen.items() if pages[0][0][0] in (500, 502, 503, 504)]
+            # HAPI without its search index answers $lastn for all patients; a probe finds that out, and none is made.
+            unconfined = [fault for fault in faults if "$lastn" in fault]
+            expect(all(fault.endswith(": 502") for fault in unconfined), f"$lastn is refused otherwise: {unconfined}")
+            faults = [fault for fault in faults if fault not in unconfined]
             expect(not dropped, f"{len(dropped)} shapes were not answered: {dropped[:5]}")
             expect(not faults, f"{len(faults)} shapes broke the gateway or the upstream's answer: {faults[:5]}")
 

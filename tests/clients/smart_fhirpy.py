@@ -51,21 +51,26 @@ def main() -> int:
                 return
             raise AssertionError("a patient that is not the launch patient was read")
 
-        def a_count_which_is_not_served_is_refused_with_an_outcome_that_says_so():
+        def patients_are_counted_for_whom_all_of_them_are_within_reach():
             client, _ = connect("user/*.rs")
+            counted, found = client.resources("Patient").count(), len(client.resources("Patient").limit(10).fetch_all())
+            expect(counted == found >= 20, f"{counted} counted, {found} found")
+
+        def a_count_for_one_patient_is_refused_with_an_outcome_that_says_so(client, _):
             try:
-                count = client.resources("Patient").count()
+                count = client.resources("Observation").count()
             except ForbiddenError as refused:
                 expect("_summary=count" in str(refused), f"the refusal does not say what is not served: {refused}")
                 return
-            raise AssertionError(f"{count} patients were counted: serve it in the documents, too")
+            raise AssertionError(f"{count} observations were counted")
 
         connected = tests.run(a_static_bearer_token_reads_the_launch_patient)
         if connected:
             tests.run(a_search_pages_through_every_observation_of_the_patient, *connected)
             tests.run(the_first_match_of_a_search_is_given, *connected)
             tests.run(a_strangers_patient_is_not_found_or_refused_with_an_outcome, *connected)
-        tests.run(a_count_which_is_not_served_is_refused_with_an_outcome_that_says_so)
+            tests.run(a_count_for_one_patient_is_refused_with_an_outcome_that_says_so, *connected)
+        tests.run(patients_are_counted_for_whom_all_of_them_are_within_reach)
     return tests.conclude()
 
 

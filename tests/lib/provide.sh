@@ -46,6 +46,11 @@ provide_rust() {
   return $failed
 }
 
+# build_release: target/release/firebreak, static. As the last crate alone is linked so, build scripts and macros stay as they are.
+build_release() {
+  provide_rust && cargo rustc --release --locked --bin firebreak --manifest-path "$root/Cargo.toml" -- -C target-feature=+crt-static
+}
+
 # provide_python: a virtual environment with the pinned packages; sets python.
 provide_python() {
   local wanted stamp=$cache/venv/.requirements

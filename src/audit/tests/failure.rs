@@ -3,8 +3,10 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::super::recorded::Why;
-use super::super::{OnFailure, Unaudited, VerifyOptions, verify};
+use super::super::{OnFailure, Unaudited, VerifyOptions, last_word, verify};
 use super::{EventKind, Memory, Outcome, entries, kinds, open, options, record, run, start};
 
 #[test]
@@ -92,6 +94,17 @@ fn a_disk_that_does_not_answer_denies_at_the_deadline_and_the_record_is_correcte
     let entries = entries(&memory.lines());
     assert_eq!(kinds(&entries), [EventKind::Start, EventKind::Fhir, EventKind::Unreleased, EventKind::Stop]);
     assert_eq!(entries.get(2).unwrap().record.refers, [2]);
+}
+
+/// The writer may finish in the very moment of the deadline: then the answer is given, or the writer is told that it was not.
+#[test]
+fn at_the_deadline_a_number_is_taken_or_the_writer_learns_that_nobody_waits() {
+    let (writer, mut waiter) = oneshot::channel();
+    assert_eq!(writer.send(2), Ok(()));
+    assert_eq!(last_word(&mut waiter), Some(2));
+    let (writer, mut waiter) = oneshot::channel();
+    assert_eq!(last_word(&mut waiter), None);
+    assert_eq!(writer.send(2), Err(2), "the waiter is still there, and does not wait any more");
 }
 
 #[test]

@@ -5,26 +5,67 @@ use std::fmt::Write;
 
 use cedar_policy::{EntityId, EntityUid};
 
-use crate::fhir::compartment::{extension_compartment, is_reference_type, patient_compartment, unsafe_by_default};
+use crate::fhir::compartment::{
+    extension_compartment, is_reference_type, is_terminology, patient_compartment, unsafe_by_default,
+};
 use crate::fhir::resource_type::ResourceType;
 
 /// What policies call interactions: FHIR's own codes (R4 valueset-restful-interaction.html).
+///
+/// What comes back beside what was asked for (includes, the resources of `$everything`) is asked about as `read`. `operation` is
+/// for those that a site lists by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     Read,
     Vread,
+    HistoryInstance,
+    HistoryType,
+    HistorySystem,
     SearchType,
+    SearchSystem,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    Operation,
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 3] = [Self::Read, Self::Vread, Self::SearchType];
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Read,
+        Self::Vread,
+        Self::HistoryInstance,
+        Self::HistoryType,
+        Self::HistorySystem,
+        Self::SearchType,
+        Self::SearchSystem,
+        Self::Create,
+        Self::Update,
+        Self::Patch,
+        Self::Delete,
+        Self::Operation,
+    ];
+
+    /// Whether it changes what is stored.
+    pub(crate) const fn changes(self) -> bool {
+        matches!(self, Self::Create | Self::Update | Self::Patch | Self::Delete)
+    }
 
     /// The code.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Vread => "vread",
+            Self::HistoryInstance => "history-instance",
+            Self::HistoryType => "history-type",
+            Self::HistorySystem => "history-system",
             Self::SearchType => "search-type",
+            Self::SearchSystem => "search-system",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::Operation => "operation",
         }
     }
 }
@@ -38,16 +79,20 @@ pub(super) enum TypeGroup {
     NamesOthers,
     /// Who, where and what care is given with.
     ReferenceType,
+    /// What codes mean.
+    Terminology,
 }
 
 impl TypeGroup {
-    pub(super) const ALL: [Self; 3] = [Self::PatientCompartment, Self::NamesOthers, Self::ReferenceType];
+    pub(super) const ALL: [Self; 4] =
+        [Self::PatientCompartment, Self::NamesOthers, Self::ReferenceType, Self::Terminology];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::PatientCompartment => "patient_compartment",
             Self::NamesOthers => "names_others",
             Self::ReferenceType => "reference_type",
+            Self::Terminology => "terminology",
         }
     }
 
@@ -58,6 +103,7 @@ impl TypeGroup {
             }
             Self::NamesOthers => unsafe_by_default(resource_type),
             Self::ReferenceType => is_reference_type(resource_type),
+            Self::Terminology => is_terminology(resource_type),
         }
     }
 }
@@ -94,7 +140,9 @@ pub fn schema_text() -> String {
         "// What is read or searched.\nentity Resource in [ResourceType, TypeGroup];\n\n\
          type Circumstances = {\n    // The app.\n    client: Client,\n    // The scope's: `patient`, `user` or `system`.\n    \
          level: String,\n    // Whether the request is confined to one patient's compartment.\n    compartment: Bool,\n    \
-         // Whether it reads the user's own entry (`fhirUser`).\n    fhir_user: Bool,\n};\n\n",
+         // Whether a grant for one patient reads by id what patient data refer to.\n    referenced: Bool,\n    \
+         // Whether it reads the user's own entry (`fhirUser`).\n    fhir_user: Bool,\n    \
+         // The operation that asks, without the `$`; empty for FHIR's own interactions.\n    operation: String,\n};\n\n",
     );
     let actions: Vec<String> = Action::ALL.iter().map(|action| format!("\"{}\"", action.name())).collect();
     let _ = writeln!(

@@ -16,15 +16,16 @@ impl Slices {
     /// Cuts a validated set.
     pub(super) fn cut(set: &PolicySet) -> Self {
         let mut shared: HashMap<Vec<String>, Option<Arc<PolicySet>>> = HashMap::new();
+        let within = |resource_type| Some(parents(resource_type)?.into_iter().chain(resource(resource_type)).collect());
+        let places: Vec<Option<Vec<EntityUid>>> = ResourceType::all().map(within).collect();
         let mut slices = Vec::with_capacity(Action::ALL.len() * ResourceType::COUNT);
         for action in Action::ALL {
             let action = uid("Action", action.name());
             let policies = set.policies().filter(|policy| concerns_action(policy, action.as_ref()));
             let policies: Vec<_> = policies.map(|policy| (policy, policy.resource_constraint())).collect();
-            for resource_type in ResourceType::all() {
-                slices.push(parents(resource_type).and_then(|within| {
-                    let within: Vec<_> = within.into_iter().chain(resource(resource_type)).collect();
-                    let policies = policies.iter().filter(|(_, constraint)| concerns_resource(constraint, &within));
+            for place in &places {
+                slices.push(place.as_ref().and_then(|within| {
+                    let policies = policies.iter().filter(|(_, constraint)| concerns_resource(constraint, within));
                     let policies: Vec<&Policy> = policies.map(|(policy, _)| *policy).collect();
                     let mut ids: Vec<String> = policies.iter().map(|policy| policy.id().to_string()).collect();
                     ids.sort_unstable();

@@ -23,7 +23,11 @@ struct Case {
     #[serde(default)]
     compartment: bool,
     #[serde(default)]
+    referenced: bool,
+    #[serde(default)]
     fhir_user: bool,
+    #[serde(default)]
+    operation: Option<String>,
     /// Ids of the policies that permit it; none: denied.
     expect: Vec<String>,
 }
@@ -41,7 +45,9 @@ fn question<'a>(asker: Asker<'a>, action: Action, type_name: &str) -> Question<'
         resource_type,
         level: Level::User,
         compartment: false,
+        referenced: false,
         fhir_user: false,
+        operation: None,
     }
 }
 
@@ -92,10 +98,16 @@ fn the_shipped_policies_decide_the_cases_beside_them() {
                 (None, Some(roles)) => Asker::Client(roles),
                 _ => panic!("{}: expected `user` or `client`", case.description),
             };
-            let (compartment, fhir_user) = (case.compartment, case.fhir_user);
-            let question =
-                Question { compartment, fhir_user, ..question(asker, action(&case.action), &case.resource_type) };
-            let expected = if case.expect.is_empty() { Verdict::Deny } else { Verdict::Permit(case.expect.clone()) };
+            let (compartment, referenced, fhir_user) = (case.compartment, case.referenced, case.fhir_user);
+            let question = Question {
+                compartment,
+                referenced,
+                fhir_user,
+                operation: case.operation.as_deref(),
+                ..question(asker, action(&case.action), &case.resource_type)
+            };
+            let expected =
+                if case.expect.is_empty() { Verdict::Deny } else { Verdict::Permit(case.expect.clone().into()) };
             assert_eq!(*policies.judge(&question), expected, "{file}: {}", case.description);
             assert_eq!(whole(None, &question), expected, "{file}: {}", case.description);
             count += 1;
@@ -121,7 +133,7 @@ fn a_forbid_of_the_site_wins() {
     let clinician = roles(&["clinician"]);
     assert_eq!(*policies.judge(&question(Asker::User(&clinician), Action::Read, "AuditEvent")), Verdict::Deny);
     let other = policies.judge(&question(Asker::User(&clinician), Action::Read, "Patient"));
-    assert_eq!(*other, Verdict::Permit(vec!["clinician-reads-everything".to_owned()]));
+    assert_eq!(*other, Verdict::Permit(["clinician-reads-everything".to_owned()].into()));
 }
 
 #[test]
@@ -130,7 +142,7 @@ fn a_file_of_the_site_replaces_the_shipped_one_of_its_name() {
     let (clinician, backend) = (roles(&["clinician"]), roles(&["backend"]));
     assert_eq!(*policies.judge(&question(Asker::User(&clinician), Action::Read, "Patient")), Verdict::Deny);
     let kept = policies.judge(&question(Asker::Client(&backend), Action::Read, "Patient"));
-    assert_eq!(*kept, Verdict::Permit(vec!["backend-client-reads-everything".to_owned()]));
+    assert_eq!(*kept, Verdict::Permit(["backend-client-reads-everything".to_owned()].into()));
 }
 
 #[test]
@@ -141,7 +153,7 @@ fn a_policy_may_name_a_client() {
         let question = question(Asker::Client(&[]), Action::SearchType, "Observation");
         policies.judge(&Question { client_id, level: Level::System, ..question })
     };
-    assert_eq!(*ask("bulk1"), Verdict::Permit(vec!["bulk1".to_owned()]));
+    assert_eq!(*ask("bulk1"), Verdict::Permit(["bulk1".to_owned()].into()));
     assert_eq!(*ask("bulk2"), Verdict::Deny);
 }
 
@@ -170,7 +182,7 @@ fn what_would_not_do_what_it_says_is_refused_when_it_is_loaded() {
             "single resources cannot be named",
         ),
         ("@id(\"a\") forbid (principal, action, resource in ResourceType::\"Obsrvation\");", "Obsrvation"),
-        ("@id(\"a\") forbid (principal, action == Action::\"delete\", resource);", "delete"),
+        ("@id(\"a\") forbid (principal, action == Action::\"destroy\", resource);", "destroy"),
         ("@id(\"a\") permit (principal, action, resource) when { context.network == \"inside\" };", "network"),
         ("@id(\"a\") @redact(\"Patient.telecom\") permit (principal, action, resource);", "`@redact` is not known"),
         ("@id(\"a\") permit (principal == ?principal, action, resource);", "without slots"),
@@ -263,4 +275,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_policy_can_tell_one_operation_from_another() {
+    let text = r#"
+        @id("no-records") forbid (principal, action, resource) when { context.operation == "everything" };
+        @id("merges") permit (principal is Client in Role::"merger", action == Action::"operation", resource) when { context.operation == "merge" };
+    "#;
+    let policies = with_files(&[("own.cedar", text)]).unwrap();
+    let clinician = ["clinician".to_owned()];
+    let read = question(Asker::User(&clinician), Action::Read, "Observation");
+    let by = |operation| Question { operation, ..read };
+    assert!(matches!(*policies.judge(&by(None)), Verdict::Permit(_)));
+    assert_eq!(*policies.judge(&by(Some("everything"))), Verdict::Deny);
+    assert!(matches!(*policies.judge(&by(Some("lastn"))), Verdict::Permit(_)));
+    let merger = ["merger".to_owned()];
+    let merge = question(Asker::Client(&merger), Action::Operation, "Patient");
+    assert!(matches!(*policies.judge(&Question { operation: Some("merge"), ..merge }), Verdict::Permit(_)));
+    assert_eq!(*policies.judge(&Question { operation: Some("expunge"), ..merge }), Verdict::Deny);
+    assert_eq!(*policies.judge(&merge), Verdict::Deny);
 }

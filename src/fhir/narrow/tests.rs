@@ -19,7 +19,7 @@ fn rebuilt(type_name: &str, patient: Option<&str>, pairs: &[(&str, &str)]) -> Na
     let compartment = patient_compartment(resource_type).or_else(|| extension_compartment(resource_type));
     let confinement =
         patient.map(|id| Confinement { patient: Id::parse(id).unwrap(), compartment: compartment.unwrap() });
-    narrow(&query, confinement, &bases(), 100).unwrap()
+    narrow(&query, confinement, &[], &bases(), 100).unwrap()
 }
 
 /// As `name=value&…`, or `EMPTY`.
@@ -134,12 +134,31 @@ fn sort_and_a_clamped_count_follow_and_projections_do_not() {
         [("_summary", "true"), ("_total", "accurate"), ("_sort", "-date"), ("code", "x"), ("_count", "1000000")];
     assert_eq!(for_p1("Observation", &pairs), "subject=Patient/P1&code=x&_sort=-date&_count=100");
     assert_eq!(unrestricted("Observation", &[("_count", "5")]), "_count=5");
+    let totals = [("_total", "accurate"), ("_summary", "count")];
+    assert_eq!(for_p1("Observation", &totals), "subject=Patient/P1");
+    assert_eq!(unrestricted("Observation", &totals), "_total=accurate&_summary=count");
 }
 
 /// A parameter of the type with a plausible value.
 fn any_parameter(resource_type: ResourceType) -> impl Strategy<Value = (String, String)> {
     let names: Vec<&'static str> = search_parameters(resource_type).iter().map(|parameter| parameter.name).collect();
-    let modifier = prop::sample::select(vec!["", "", "", ":missing", ":not", ":identifier", ":Patient", ":exact"]);
+    let modifier = prop::sample::select(vec![
+        "",
+        "",
+        "",
+        "",
+        ":missing",
+        ":not",
+        ":identifier",
+        ":Patient",
+        ":exact",
+        ".name",
+        ":Patient.name",
+        ".patient",
+        ".identifier",
+        ":Patient.general-practitioner:Practitioner.identifier",
+        ":below",
+    ]);
     let value = prop::sample::select(vec![
         "P1",
         "P2",
@@ -173,7 +192,7 @@ proptest! {
         let primary = compartment.primary().unwrap();
         let Ok((query, _)) = SearchQuery::parse(resource_type, &pairs) else { return Ok(()) };
         let confinement = Confinement { patient: Id::parse("P1").unwrap(), compartment };
-        if let Narrowed::Search(parameters) = narrow(&query, Some(confinement), &bases(), 50).unwrap() {
+        if let Narrowed::Search(parameters) = narrow(&query, Some(confinement), &[], &bases(), 50).unwrap() {
             let own = if resource_type == ResourceType::PATIENT { "P1" } else { "Patient/P1" };
             prop_assert_eq!(parameters.first(), Some(&(primary.name.to_owned(), own.to_owned())));
             // Where the value is single, nothing else is said about it without a modifier.
@@ -189,8 +208,8 @@ proptest! {
     #[test]
     fn what_is_sent_reads_back_as_what_was_meant((resource_type, pairs) in any_search()) {
         let Ok((query, _)) = SearchQuery::parse(resource_type, &pairs) else { return Ok(()) };
-        let Narrowed::Search(once) = narrow(&query, None, &bases(), 50).unwrap() else { return Err(TestCaseError::fail("empty")) };
+        let Narrowed::Search(once) = narrow(&query, None, &[], &bases(), 50).unwrap() else { return Err(TestCaseError::fail("empty")) };
         let (again, _) = SearchQuery::parse(resource_type, &once).unwrap();
-        prop_assert_eq!(narrow(&again, None, &bases(), 50).unwrap(), Narrowed::Search(once));
+        prop_assert_eq!(narrow(&again, None, &[], &bases(), 50).unwrap(), Narrowed::Search(once));
     }
 }

@@ -112,7 +112,7 @@ fn what_r4_does_not_know_is_in_no_summary() {
 
 #[test]
 fn only_elements_below_the_root_can_be_named() {
-    for name in ["status", "value", "value[x]", "valueQuantity", "text", "id", "extension"] {
+    for name in ["resourceType", "status", "value", "value[x]", "valueQuantity", "text", "id", "extension"] {
         assert!(is_element_name(ResourceType::OBSERVATION, name), "{name}");
     }
     for name in ["", "name", "status[x]", "subject.reference", "Observation.status", "valueAddress", "_status", "_id"] {

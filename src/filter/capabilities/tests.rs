@@ -19,6 +19,10 @@ impl Offer for ReadAndSearch {
 }
 
 fn published(upstream: &Value) -> Result<Value, NoStatement> {
+    published_by(upstream, &ReadAndSearch)
+}
+
+fn published_by(upstream: &Value, offer: &impl Offer) -> Result<Value, NoStatement> {
     let rebase = Rebase::new("https://gw.example/fhir", &["http://up:8080/fhir"]);
     let endpoints = Endpoints {
         rebase: &rebase,
@@ -31,7 +35,7 @@ fn published(upstream: &Value) -> Result<Value, NoStatement> {
         register: None,
         revoke: Some("https://gw.example/revoke"),
     };
-    let statement = capability_statement(upstream.to_string(), &endpoints, &ReadAndSearch)?;
+    let statement = capability_statement(upstream.to_string(), &endpoints, offer)?;
     Ok(serde_json::from_slice(&statement).unwrap())
 }
 
@@ -44,6 +48,59 @@ fn hapi() -> Value {
 fn only_what_is_served_is_published() {
     let expected = serde_json::from_str::<Value>(include_str!("published.json")).unwrap();
     assert_eq!(published(&hapi()).unwrap(), expected);
+}
+
+struct Everything;
+
+impl Offer for Everything {
+    fn interaction(&self, _: ResourceType, _: &str) -> bool {
+        true
+    }
+
+    fn of_the_system(&self, code: &str) -> bool {
+        matches!(code, "transaction" | "batch")
+    }
+
+    fn search_parameter(&self, _: ResourceType, _: &str) -> bool {
+        false
+    }
+}
+
+#[test]
+fn changes_are_published_as_the_gateway_makes_them() {
+    let resource = |codes: &[&str]| {
+        let codes: Vec<Value> = codes.iter().map(|code| json!({ "code": code })).collect();
+        json!({ "type": "Observation", "interaction": codes, "conditionalDelete": "multiple", "conditionalRead": "full-support",
+            "conditionalCreate": false, "updateCreate": true })
+    };
+    let of = |codes: &[&str], system: Value| {
+        let rest = json!({ "mode": "server", "interaction": system, "resource": [resource(codes)] });
+        let upstream = json!({ "resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": [rest] });
+        published_by(&upstream, &Everything).unwrap()
+    };
+    let statement = of(
+        &["read", "create", "update", "patch", "delete", "search-type"],
+        json!([{ "code": "transaction" }, { "code": "history-system" }]),
+    );
+    let rest = &statement["rest"][0];
+    assert_eq!(rest["interaction"], json!([{ "code": "transaction" }, { "code": "batch" }]));
+    assert_eq!(statement["patchFormat"], json!(["application/json-patch+json"]));
+    let mut codes: Vec<&str> = rest["resource"][0]["interaction"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["code"].as_str().unwrap())
+        .collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["create", "delete", "patch", "read", "search-type", "update"]);
+    assert_eq!(rest["resource"][0]["conditionalDelete"], "single");
+    assert_eq!(rest["resource"][0]["conditionalCreate"], true);
+    assert_eq!(rest["resource"][0]["conditionalUpdate"], true);
+    assert_eq!(rest["resource"][0]["updateCreate"], true);
+    // What the upstream cannot do is not published: without updates there is nothing to send a patch as.
+    let less = of(&["read", "patch", "delete"], json!([]));
+    assert_eq!(less["rest"][0]["interaction"], json!([{ "code": "batch" }]));
+    assert!(less.get("patchFormat").is_none() && !less.to_string().contains("conditional"), "{less}");
 }
 
 /// Case 193.

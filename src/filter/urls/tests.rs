@@ -26,6 +26,7 @@ fn the_upstreams_base_becomes_ours() {
         ("http://store/fhir/Patient/p1/_history/2", "https://gw.example/fhir/Patient/p1/_history/2"),
         ("http://store/fhir?_count=1", "https://gw.example/fhir?_count=1"),
         ("http://store:80/fhir/Patient/p1#x", "https://gw.example/fhir/Patient/p1#x"),
+        ("http://store:/fhir/Patient/p1", "https://gw.example/fhir/Patient/p1"),
         ("HTTP://STORE/fhir/Patient/p1", "https://gw.example/fhir/Patient/p1"),
         ("https://store.example:8443/r4/Binary/b", "https://gw.example/fhir/Binary/b"),
     ] {
@@ -43,6 +44,9 @@ fn what_only_looks_like_the_upstreams_base_stays() {
         "http://store",
         "https://store/fhir/Patient/p1",
         "http://store:8080/fhir/Patient/p1",
+        "http://store::80/fhir/Patient/p1",
+        "http://store::/fhir/Patient/p1",
+        "https://store.example:8443:/r4/Patient/p1",
         "http://store.evil/fhir/x",
         "http://evil@store/fhir/x",
         "http://store@evil/fhir/x",

@@ -1,9 +1,9 @@
-#![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 
 use crate::grant::records::{LaunchContext, User};
-use crate::grant::testing::{Browser, changed, encoded, form, request};
+use crate::grant::testing::{Browser, changed, config, encoded, form, request};
 use crate::listen::Inbound;
 
 const SCOPE: &str = "launch/patient patient/*.rs openid fhirUser";
@@ -99,6 +99,7 @@ async fn b1_2_a_redirect_uri_that_is_not_the_registered_one_gets_a_page_and_no_r
     assert_eq!(refusal_of(&doubled).await, "400");
 }
 
+// A2, B1 3
 #[tokio::test]
 async fn b1_3_only_response_type_code_is_supported() {
     assert_eq!(refusal(&[("response_type", None)]).await, "invalid_request");
@@ -205,7 +206,7 @@ async fn b1_9_a_request_with_another_flaw_does_not_spend_the_handle() {
 
 #[tokio::test]
 async fn b1_10_launch_by_a_client_without_launch_url_is_unauthorized() {
-    let mut config = crate::grant::testing::config();
+    let mut config = config();
     for client in &mut config.clients {
         client.launch_urls.clear();
     }
@@ -350,7 +351,7 @@ async fn an_ehr_that_vouches_logs_its_user_in_for_this_launch_alone() {
     let vouching = LaunchContext {
         user: Some(vouched()),
         vouches: true,
-        encounter: Some("e7".to_owned()),
+        encounter: Some("e2".to_owned()),
         intent: Some("reconcile".to_owned()),
         ..ehr_launch()
     };
@@ -362,7 +363,7 @@ async fn an_ehr_that_vouches_logs_its_user_in_for_this_launch_alone() {
     let done = browser.allow(&page, &["patient/*.rs"]).await;
     let grant = browser.code(&done).await.grant;
     assert_eq!(grant.user, vouched());
-    assert_eq!((grant.patient.as_deref(), grant.encounter.as_deref()), (Some("p1"), Some("e7")));
+    assert_eq!((grant.patient.as_deref(), grant.encounter.as_deref()), (Some("p1"), Some("e2")));
     assert_eq!(grant.launch.unwrap().intent.as_deref(), Some("reconcile"));
     assert_eq!(grant.auth_time, 1_800_000_000);
     assert!(browser.jar.is_empty(), "no session is left behind: {:?}", browser.jar);
@@ -412,4 +413,63 @@ async fn a_transaction_of_another_browser_and_one_that_is_over_are_pages() {
     let late = browser.get(&format!("/authorize?{}", encoded(&changed(SCOPE, &[("prompt", Some("consent"))])))).await;
     browser.grants.clock.advance(901);
     assert_eq!(browser.get(&late.location().unwrap()).await.status, 400, "expired");
+}
+
+// L4
+#[tokio::test]
+async fn a_context_scope_is_granted_when_the_launch_has_a_resource_of_that_type() {
+    let mut config = config();
+    for client in &mut config.clients {
+        client.scope.push_str(" launch/imagingstudy launch/questionnaire");
+    }
+    let mut browser = Browser::with(config);
+    let entry = serde_json::json!({"reference": "ImagingStudy/7", "role": "https://example.org/other"});
+    let launch = LaunchContext { fhir_context: vec![entry.clone()], ..ehr_launch() };
+    let handle = browser.launch(launch).await;
+    let scope = "launch launch/imagingstudy?role=https://example.org/prior launch/questionnaire patient/*.rs";
+    let page = browser.authorize(&changed(scope, &[("launch", Some(&handle))])).await;
+    let page = browser.log_in(&page, "amy").await;
+    assert!(page.text.contains("which imaging study you had open"), "{}", page.text);
+    let page = browser.allow(&page, &["patient/*.rs"]).await;
+    let grant = browser.code(&page).await.grant;
+    // An unsupported role: whatever context of that type exists comes back.
+    assert_eq!(grant.scopes, ["launch", "launch/imagingstudy?role=https://example.org/prior", "patient/*.rs"]);
+    assert_eq!(grant.launch.unwrap().fhir_context, [entry]);
+    // Started by itself there is no such context.
+    let page = browser.authorize(&request("launch/imagingstudy openid")).await;
+    let page = browser.allow(&page, &[]).await;
+    assert_eq!(browser.code(&page).await.grant.scopes, ["openid"]);
+    let nothing = browser.authorize(&request("launch/imagingstudy")).await;
+    assert_eq!(nothing.refusal(), "invalid_scope");
+}
+
+// RFC 9700 section 4.11.2: whoever registers here gets no way to redirect from our address to theirs
+#[tokio::test]
+async fn before_a_person_has_answered_nobody_is_sent_to_an_app_that_registered_itself() {
+    let browser = || {
+        let mut config = config();
+        config.clients[0].unverified = true;
+        Browser::with(config)
+    };
+    for changes in [
+        [("scope", Some("system/*.rs"))],
+        [("state", None)],
+        [("aud", Some("https://elsewhere.example/fhir"))],
+        [("prompt", Some("none"))],
+        [("launch", Some("unknown"))],
+        [("scope", Some("launch/imagingstudy"))],
+    ] {
+        let page = browser().authorize(&changed(SCOPE, &changes)).await;
+        assert_eq!((page.status, page.location()), (400, None), "{changes:?}");
+        assert!(page.text.contains("cannot be answered") && page.text.contains("For the makers of the app"));
+    }
+    let mut browser = browser();
+    let page = browser.authorize(&request(SCOPE)).await;
+    let fields = [("transaction", page.field("transaction")), ("decision", "deny".to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let denied = browser.post("/login", &fields).await;
+    assert!(
+        denied.location().unwrap().starts_with("https://app.example.org/cb?error=access_denied"),
+        "a person answered"
+    );
 }

@@ -1,5 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+use crate::config::ClientAuthentication;
+use crate::grant::categories::parts;
 use crate::grant::testing::{Browser, Page, changed, config, request};
+use crate::smart::scope::Scope;
 
 const SCOPE: &str = "openid fhirUser launch/patient offline_access patient/Patient.rs patient/Observation.rs";
 const RECORDS: [&str; 2] = ["patient/Patient.rs", "patient/Observation.rs"];
@@ -209,6 +212,36 @@ async fn an_approved_app_is_not_asked_about_unless_it_wants_to() {
     assert!(browser.authorize(&asking).await.text.contains("asks for access"));
 }
 
+// RFC 8252 section 8.6
+#[tokio::test]
+async fn an_approved_app_that_cannot_prove_who_it_is_is_asked_about_each_time() {
+    for redirect_uri in ["com.example.app:/cb", "http://127.0.0.1/cb"] {
+        let mut config = config();
+        for client in &mut config.clients {
+            client.approved = true;
+            client.redirect_uris.push(redirect_uri.to_owned());
+            client.redirect_uris.dedup();
+        }
+        let asked = changed(SCOPE, &[("client_id", Some("native")), ("redirect_uri", Some(redirect_uri))]);
+        let mut browser = Browser::with(config.clone());
+        let page = browser.authorize(&asked).await;
+        let page = browser.log_in(&page, "pat").await;
+        assert!(page.text.contains("asks for access"), "{redirect_uri}");
+        assert!(browser.allow(&page, &RECORDS).await.returned_code());
+        assert!(browser.authorize(&asked).await.text.contains("asks for access"), "again: {redirect_uri}");
+        let silent = [("client_id", Some("native")), ("redirect_uri", Some(redirect_uri)), ("prompt", Some("none"))];
+        let silent = changed(SCOPE, &silent);
+        assert_eq!(browser.authorize(&silent).await.refusal(), "consent_required");
+        // With credentials it proves it when it exchanges the code.
+        config.clients.iter_mut().for_each(|client| {
+            client.authentication = ClientAuthentication::Secret(crate::secret::Digest::of("secret"));
+        });
+        let mut browser = Browser::with(config);
+        let page = browser.authorize(&asked).await;
+        assert!(browser.log_in(&page, "pat").await.returned_code(), "{redirect_uri}");
+    }
+}
+
 #[tokio::test]
 async fn scopes_that_do_not_fit_into_a_token_are_named_and_never_granted() {
     let types = crate::fhir::resource_type::ResourceType::all().map(|kind| format!("patient/{kind}.rs"));
@@ -226,4 +259,166 @@ async fn scopes_that_do_not_fit_into_a_token_are_named_and_never_granted() {
     config.clients.iter_mut().for_each(|client| client.approved = true);
     let mut browser = Browser::with(config);
     assert!(consent_page(&mut browser, "pat", &scope).await.text.contains("asks for access"));
+}
+
+const WHOLE: &str = "launch/patient patient/Condition.rs patient/Observation.rs patient/Patient.rs";
+
+/// Sends the consent form with these boxes and these parts ticked.
+async fn allow_parts(browser: &mut Browser, page: &Page, ticked: &[&str], only: &[&str]) -> Page {
+    let (transaction, csrf) = (page.field("transaction"), page.field("csrf"));
+    let mut fields = vec![("transaction", transaction.as_str()), ("csrf", csrf.as_str()), ("decision", "allow")];
+    fields.extend(ticked.iter().map(|scope| ("scope", *scope)));
+    fields.extend(only.iter().map(|scope| ("only", *scope)));
+    browser.post("/consent", &fields).await
+}
+
+fn problem_list() -> &'static str {
+    "patient/Condition.rs?category=http://terminology.hl7.org/CodeSystem/condition-category|problem-list-item"
+}
+
+fn laboratory() -> &'static str {
+    "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
+}
+
+// A8, P6: the assertions of Inferno's `g10_smart_granular_scope_selection`
+#[tokio::test]
+async fn parts_are_granted_instead_of_the_whole_scope_whether_its_box_is_ticked_or_not() {
+    for ticked in
+        [["patient/Condition.rs", "patient/Observation.rs", "patient/Patient.rs"].as_slice(), &["patient/Patient.rs"]]
+    {
+        let mut browser = Browser::new();
+        let page = consent_page(&mut browser, "pat", WHOLE).await;
+        let offered = page.fields("only");
+        assert_eq!(offered, [parts("patient/Condition.rs"), parts("patient/Observation.rs")].concat());
+        for part in &offered {
+            let (_, code) = part.split_once('|').unwrap();
+            assert!(page.text.contains(&format!("<code>{code}</code>")), "{part}");
+        }
+        let done = allow_parts(&mut browser, &page, ticked, &[laboratory(), problem_list()]).await;
+        let granted = browser.code(&done).await.grant.scopes;
+        assert_eq!(granted, ["launch/patient", problem_list(), laboratory(), "patient/Patient.rs"]);
+        let resources: Vec<&String> = granted.iter().filter(|scope| scope.contains('.')).collect();
+        for name in ["patient/Condition.", "patient/Observation."] {
+            assert!(resources.iter().all(|scope| !scope.starts_with(name) || scope.contains(".rs?")), "{granted:?}");
+            assert!(resources.iter().any(|scope| scope.starts_with(&format!("{name}rs?"))), "{granted:?}");
+        }
+        assert!(granted.iter().any(|scope| scope == "patient/Patient.rs"));
+    }
+}
+
+// A8, P5: the assertions of Inferno's `g10_limited_scope_grant`
+#[tokio::test]
+async fn the_types_that_were_left_on_are_granted_and_no_others() {
+    let mut browser = Browser::new();
+    let page = consent_page(&mut browser, "pat", WHOLE).await;
+    let granted = granted(&mut browser, &page, &["patient/Patient.rs", "patient/Condition.rs"]).await;
+    let mut types: Vec<&str> = granted.iter().filter_map(|scope| scope.strip_prefix("patient/")).collect();
+    types.sort_unstable();
+    assert_eq!(types, ["Condition.rs", "Patient.rs"]);
+}
+
+// A8: dropped by name, also with parts
+#[tokio::test]
+async fn a_part_can_be_allowed_without_offline_access() {
+    let mut browser = Browser::new();
+    let page = consent_page(&mut browser, "pat", &format!("{WHOLE} offline_access")).await;
+    assert!(page.text.contains("<code>offline_access</code>"));
+    let done = allow_parts(&mut browser, &page, &[], &[laboratory()]).await;
+    assert_eq!(browser.code(&done).await.grant.scopes, ["launch/patient", laboratory()]);
+}
+
+#[tokio::test]
+async fn a_part_that_was_not_offered_is_refused() {
+    let mut browser = Browser::new();
+    let page = consent_page(&mut browser, "pat", "launch/patient patient/Condition.rs patient/Patient.rs").await;
+    for only in [
+        laboratory(),
+        "patient/Condition.rs",
+        "patient/Condition.cruds?category=http://terminology.hl7.org/CodeSystem/condition-category|problem-list-item",
+        "user/Condition.rs?category=http://terminology.hl7.org/CodeSystem/condition-category|problem-list-item",
+        "patient/Condition.rs?category=x",
+        "",
+    ] {
+        let refused = allow_parts(&mut browser, &page, &["patient/Patient.rs"], &[only]).await;
+        assert_eq!((refused.status, browser.facts.reason), (403, Some("choice_not_offered")), "{only}");
+        let refused = browser.allow(&page, &["patient/Patient.rs", problem_list()]).await;
+        assert_eq!(refused.status, 403, "a part is no scope of its own");
+    }
+    assert!(allow_parts(&mut browser, &page, &[], &[problem_list()]).await.returned_code());
+}
+
+#[tokio::test]
+async fn parts_are_offered_where_they_mean_something() {
+    for (scope, count) in [
+        ("patient/*.rs", 0),
+        ("patient/*.rs patient/Observation.rs", 0),
+        ("patient/Observation.rs patient/Observation.read", 0),
+        ("patient/Observation.c", 0),
+        ("patient/Observation.read", 6),
+        ("patient/Observation.cruds patient/Observation.rs", 6),
+        ("user/Condition.rs patient/Condition.rs", 6),
+        (laboratory(), 0),
+    ] {
+        let mut browser = Browser::new();
+        let page = consent_page(&mut browser, "pat", scope).await;
+        assert_eq!(page.fields("only").len(), count, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn chosen_parts_are_remembered_and_what_is_asked_anew_is_asked_about() {
+    let mut browser = Browser::new();
+    let page = consent_page(&mut browser, "pat", WHOLE).await;
+    allow_parts(&mut browser, &page, &["patient/Patient.rs"], &[laboratory()]).await;
+    let again = browser.authorize(&request(WHOLE)).await;
+    let expected = ["launch/patient", laboratory(), "patient/Patient.rs"];
+    assert_eq!(browser.code(&again).await.grant.scopes, expected);
+    // Asked again, the person allows the whole, then nothing of it: the parts of then do not come back.
+    let anew = changed(WHOLE, &[("prompt", Some("consent"))]);
+    let page = browser.authorize(&anew).await;
+    let done = browser.allow(&page, &["patient/Observation.rs", "patient/Patient.rs"]).await;
+    assert_eq!(
+        browser.code(&done).await.grant.scopes,
+        ["launch/patient", "patient/Observation.rs", "patient/Patient.rs"]
+    );
+    let page = browser.authorize(&anew).await;
+    browser.allow(&page, &["patient/Patient.rs"]).await;
+    let again = browser.authorize(&request(WHOLE)).await;
+    assert_eq!(browser.code(&again).await.grant.scopes, ["launch/patient", "patient/Patient.rs"]);
+    // A granular scope was never asked for by the app itself.
+    let page = browser.authorize(&request(&format!("launch/patient {}", laboratory()))).await;
+    assert!(page.text.contains("asks for access"));
+}
+
+// T12
+#[tokio::test]
+async fn parts_that_would_not_fit_into_a_token_are_not_offered_and_all_that_are_offered_fit() {
+    let types = crate::fhir::resource_type::ResourceType::all().map(|kind| format!("patient/{kind}.rs"));
+    let types: Vec<String> = types.collect();
+    for count in [40, 80, 100, 110, 120] {
+        let mut scopes: Vec<String> = types.iter().take(count).cloned().collect();
+        scopes.extend(["patient/Observation.rs".to_owned(), "launch/patient".to_owned()]);
+        let mut browser = Browser::new();
+        let page = consent_page(&mut browser, "pat", &scopes.join(" ")).await;
+        let (offered, only) = (page.fields("scope"), page.fields("only"));
+        let ticked: Vec<&str> = offered.iter().map(String::as_str).collect();
+        let parts: Vec<&str> = only.iter().map(String::as_str).collect();
+        let done = allow_parts(&mut browser, &page, &ticked, &parts).await;
+        let grant = browser.code(&done).await.grant;
+        assert!(crate::grant::token_response::fits(&browser.grants, &grant).is_ok(), "{count}");
+        assert_eq!(only.is_empty(), count > 80, "{count}: {}", only.len());
+    }
+}
+
+// P1, P3, P7
+#[tokio::test]
+async fn a_granular_scope_that_is_asked_for_is_offered_and_granted_as_asked() {
+    let mut browser = Browser::new();
+    let scope = format!("launch/patient {} patient/Patient.read", laboratory());
+    let page = consent_page(&mut browser, "pat", &scope).await;
+    assert!(page.text.contains("See laboratory results"));
+    let done = browser.allow(&page, &[laboratory(), "patient/Patient.read"]).await;
+    let granted = browser.code(&done).await.grant.scopes;
+    assert_eq!(granted.join(" "), scope);
+    assert!(granted.iter().all(|scope| !matches!(Scope::parse(scope), Scope::Unknown(_))));
 }

@@ -12,6 +12,7 @@ fn fetch(site: &Site, method: &str, path: &str, headers: &[(&str, &str)]) -> Rep
         Endpoint::OpenIdConfiguration => Document::OpenIdConfiguration,
         Endpoint::AuthorizationServerMetadata => Document::AuthorizationServerMetadata,
         Endpoint::Jwks => Document::Jwks,
+        Endpoint::Brands => Document::Brands,
         other => panic!("{other:?} is no document"),
     };
     let mut facts = Facts::default();
@@ -31,7 +32,6 @@ async fn smart_configuration_is_json_without_a_token_whatever_accept_says() {
         let reply = fetch(&site, "GET", SMART, &[("accept", accept)]);
         assert_eq!(reply.status, 200);
         assert_eq!(reply.header("content-type"), "application/json");
-        assert_eq!(reply.header("access-control-allow-origin"), "*");
         assert_eq!(reply.text("token_endpoint"), "https://gateway.example.org/token");
     }
     let deep = Site::with(|config| config.fhir.path = "/apis/fhir".to_owned());
@@ -44,11 +44,21 @@ async fn smart_configuration_has_the_required_members_with_absolute_urls() {
     let site = Site::new();
     let document = fetch(&site, "GET", SMART, &[]).json;
     assert_eq!(document["issuer"], ISSUER);
-    for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
+    for name in
+        ["authorization_endpoint", "token_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint"]
+    {
         assert!(document[name].as_str().unwrap().starts_with("https://gateway.example.org/"), "{name}");
     }
     assert_eq!(strings(&document["code_challenge_methods_supported"]), ["S256"]);
-    assert_eq!(strings(&document["grant_types_supported"]), ["authorization_code", "refresh_token"]);
+    assert_eq!(
+        strings(&document["grant_types_supported"]),
+        [
+            "authorization_code",
+            "refresh_token",
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:token-exchange"
+        ]
+    );
     assert_eq!(strings(&document["response_types_supported"]), ["code"]);
     assert_eq!(document["authorization_response_iss_parameter_supported"], true);
 }
@@ -58,12 +68,17 @@ async fn smart_configuration_has_the_required_members_with_absolute_urls() {
 async fn capabilities_are_those_that_work_and_all_known_to_smart() {
     let document = fetch(&Site::new(), "GET", SMART, &[]).json;
     let capabilities = strings(&document["capabilities"]);
-    for name in ["launch-ehr", "launch-standalone", "client-public", "client-confidential-symmetric", "permission-v1"] {
+    for name in [
+        "launch-ehr",
+        "launch-standalone",
+        "client-public",
+        "client-confidential-symmetric",
+        "client-confidential-asymmetric",
+        "permission-v1",
+    ] {
         assert!(capabilities.contains(&name), "{name}");
     }
-    for later in ["client-confidential-asymmetric", "permission-online", "smart-app-state"] {
-        assert!(!capabilities.contains(&later), "{later}");
-    }
+    assert!(!capabilities.contains(&"smart-app-state"));
 }
 
 // D6: each scope that is listed is one we understand
@@ -76,7 +91,7 @@ async fn every_scope_that_is_listed_is_understood() {
     }
 }
 
-// O3, D12, E6
+// O3, D12, E6, N6
 #[tokio::test]
 async fn openid_and_oauth_metadata_have_what_strict_clients_require_and_agree() {
     let site = Site::new();
@@ -100,7 +115,8 @@ async fn the_public_keys_are_served_with_cache_headers() {
     let reply = fetch(&Site::new(), "GET", "/jwks", &[]);
     assert_eq!(reply.status, 200);
     assert_eq!(reply.json["keys"].as_array().unwrap().len(), 2);
-    assert_eq!(reply.header("cache-control"), "public, max-age=300");
+    let kept = reply.header("cache-control").strip_prefix("public, max-age=").unwrap().parse::<i64>().unwrap();
+    assert!(kept > 0 && kept <= crate::keys::PUBLISHED_BEFORE, "{kept}: a new key signs when every copy has it");
 }
 
 #[tokio::test]
@@ -116,10 +132,27 @@ async fn head_and_a_matching_etag_give_no_body_and_other_methods_405() {
     assert_eq!((post.status.as_u16(), post.header("allow")), (405, "GET, HEAD, OPTIONS"));
 }
 
-// D1, B3 76
+// W1, D6
 #[tokio::test]
-async fn every_origin_may_preflight_discovery() {
-    let headers = [("origin", "https://anywhere.example"), ("access-control-request-method", "GET")];
-    let preflight = fetch(&Site::new(), "OPTIONS", SMART, &headers);
-    assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (204, "*"));
+async fn the_brands_are_public_have_a_weak_tag_and_are_discovered_where_they_are_configured() {
+    let without = Site::new();
+    assert_eq!(fetch(&without, "GET", "/brands", &[]).status, 404);
+    assert!(fetch(&without, "GET", SMART, &[]).json.get("user_access_brand_bundle").is_none());
+    let site = Site::with(|config| {
+        config.brands = Some(crate::config::Brands {
+            bundle: Bytes::from_static(b"{\"resourceType\":\"Bundle\"}"),
+            system: "urn:ietf:rfc:3986".to_owned(),
+            value: "https://larkspur.example".to_owned(),
+        });
+    });
+    let reply = fetch(&site, "GET", "/brands", &[("accept", "text/html")]);
+    assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "application/fhir+json"));
+    let tag = reply.header("etag").to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    for again in [tag.as_str(), tag.trim_start_matches("W/"), "*"] {
+        assert_eq!(fetch(&site, "GET", "/brands", &[("if-none-match", again)]).status, 304);
+    }
+    let document = fetch(&site, "GET", SMART, &[]).json;
+    assert_eq!(document["user_access_brand_bundle"], "https://gateway.example.org/brands");
+    assert_eq!(document["user_access_brand_identifier"]["value"], "https://larkspur.example");
 }

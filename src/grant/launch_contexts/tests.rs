@@ -117,6 +117,28 @@ async fn a_user_of_ours_is_who_is_configured_here_with_no_more_roles_than_the_eh
     }
 }
 
+// Decision 7: an EHR vouches for those it is registered for, also among the users of this gateway
+#[tokio::test]
+async fn a_user_of_ours_of_another_type_or_without_a_role_that_the_ehr_may_give_is_not_logged_in() {
+    let named = json!({"client_id": "app", "user": {"iss": ISSUER, "sub": "dr.smith"}});
+    let post_with = async |fhir_user: Option<&str>, role: &str, change: fn(&mut Ehr)| {
+        let site = Site::with(|config| {
+            config.users[0].fhir_user = fhir_user.map(str::to_owned);
+            config.users[0].roles = vec![role.to_owned()];
+            change(config.clients[3].ehr.as_mut().unwrap());
+        });
+        post(&site, &named).await.status.as_u16()
+    };
+    assert_eq!(post_with(Some("Practitioner/d1"), "clinician", |_| {}).await, 201);
+    assert_eq!(post_with(Some("Patient/p1"), "clinician", |_| {}).await, 403);
+    assert_eq!(post_with(None, "clinician", |_| {}).await, 403);
+    assert_eq!(post_with(Some("Practitioner/d1"), "patient", |_| {}).await, 403);
+    // Where the EHR is held to no types, who somebody is here is the site's word alone.
+    assert_eq!(post_with(None, "clinician", |ehr| ehr.user_types.clear()).await, 201);
+    // An EHR that does not vouch only says who must log in.
+    assert_eq!(post_with(Some("Patient/p1"), "patient", |ehr| ehr.vouches_for_users = false).await, 201);
+}
+
 #[tokio::test]
 async fn an_ehr_that_does_not_vouch_names_who_must_log_in_and_gives_no_roles() {
     let site = Site::with(|config| config.clients[3].ehr.as_mut().unwrap().vouches_for_users = false);
@@ -245,6 +267,17 @@ async fn what_cannot_be_a_launch_context_is_refused_and_nothing_is_kept() {
         with("fhirContext", json!([{"identifier": {"value": "7"}, "type": "Patient"}])),
         with("fhirContext", json!([{"identifier": "7"}])),
         with("fhirContext", json!([{"canonical": "not a url"}])),
+        with("fhirContext", json!([{"canonical": "urn:uuid:7"}])),
+        with("fhirContext", json!([{"canonical": "http://example.org/q|1"}])),
+        with("fhirContext", json!([{"canonical": "http://example.org/Nothing/q"}])),
+        with("fhirContext", json!([{"canonical": "http://example.org/Questionnaire/q", "type": "PlanDefinition"}])),
+        with(
+            "fhirContext",
+            json!([{"reference": "ImagingStudy/1", "type": "Patient", "role": "https://example.org/r"}]),
+        ),
+        with("fhirContext", json!([{"reference": null, "identifier": {"value": "7"}}])),
+        with("fhirContext", json!([{"identifier": {}}])),
+        json!({"client_id": "app", "encounter": "e1"}),
         with("fhirContext", json!([{"reference": "ImagingStudy/1", "extra": 1}])),
     ] {
         let reply = post(&site, &body).await;

@@ -10,17 +10,25 @@ use std::sync::LazyLock;
 use askama::Template;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use http::{Response, StatusCode};
 use url::Url;
 
 use super::{Answer, EncounterSummary, PatientSummary};
-use crate::config::Config;
+use crate::config::{Config, Provider};
 use crate::secret::Digest;
 
 mod filters;
+mod language;
+mod problem;
+mod words;
+
+pub(super) use self::filters::day;
+pub use self::language::Language;
+pub(super) use self::problem::Problem;
+pub(super) use self::words::{Pages, Scopes, Text};
 
 static CSS: &str = include_str!("pages.css");
 
@@ -50,11 +58,19 @@ pub(super) struct Frame<'a> {
     /// Host of the gateway: who is speaking.
     host: &'a str,
     stylesheet: &'static str,
+    lang: &'static str,
+    /// The texts.
+    pub(super) t: &'static Pages,
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn new(config: &'a Config) -> Self {
-        Self { host: config.server.origin.host_str().unwrap_or_default(), stylesheet: &CSS_PATH }
+    pub(super) fn new(config: &'a Config, language: Language) -> Self {
+        Self {
+            host: config.server.origin.host_str().unwrap_or_default(),
+            stylesheet: &CSS_PATH,
+            lang: language.tag(),
+            t: &language.words().pages,
+        }
     }
 }
 
@@ -66,8 +82,110 @@ pub(super) struct LoginPage<'a> {
     pub(super) app: &'a str,
     pub(super) transaction: &'a str,
     pub(super) username: &'a str,
-    pub(super) problem: Option<&'a str>,
-    pub(super) notice: Option<&'a str>,
+    /// Whether there are users with a password.
+    pub(super) built_in: bool,
+    pub(super) providers: &'a [Provider],
+    pub(super) problem: Option<Text>,
+    pub(super) notice: Option<Text>,
+}
+
+/// The way to an OpenID provider: goes on by itself, without a script.
+#[derive(Debug, Template)]
+#[template(path = "grant/pages/provider.html")]
+pub(super) struct ProviderPage<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) provider: &'a str,
+    pub(super) url: &'a str,
+    /// To sign out there, instead of in.
+    pub(super) out: bool,
+}
+
+/// A login with an OpenID provider that did not come about, with the ways back.
+#[derive(Debug, Template)]
+#[template(path = "grant/pages/provider_problem.html")]
+pub(super) struct ProviderProblemPage<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) provider: &'a str,
+    pub(super) message: Text,
+    pub(super) again: &'a str,
+    /// Of the app that may be gone back to; `None` for the management page.
+    pub(super) transaction: Option<&'a str>,
+}
+
+/// The login to see what was allowed.
+#[derive(Debug, Template)]
+#[template(path = "grant/pages/manage_login.html")]
+pub(super) struct ManageLoginPage<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) csrf: &'a str,
+    pub(super) username: &'a str,
+    /// Whether anybody has a password here.
+    pub(super) built_in: bool,
+    pub(super) providers: &'a [Provider],
+    /// Whether the provider is to ask for an account, whoever is signed in there.
+    pub(super) other_account: bool,
+    pub(super) problem: Option<Text>,
+}
+
+/// The apps that have access.
+#[derive(Debug, Template)]
+#[template(path = "grant/pages/manage.html")]
+pub(super) struct ManagePage<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) user: &'a str,
+    pub(super) csrf: &'a str,
+    pub(super) logout_csrf: &'a str,
+    /// The OpenID provider that the person may sign out of, too.
+    pub(super) provider: Option<&'a str>,
+    pub(super) apps: &'a [AppAccess],
+    pub(super) others: usize,
+    pub(super) notice: Option<Text>,
+}
+
+/// What one app has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct AppAccess {
+    pub(super) client_id: String,
+    pub(super) name: String,
+    /// Each access it was given; none when only a consent is remembered.
+    pub(super) accesses: Vec<Access>,
+}
+
+/// One access of an app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Access {
+    /// Whose records, where it is one patient's.
+    pub(super) patient: Option<String>,
+    /// What it may do, in plain words.
+    pub(super) what: Vec<String>,
+    /// How long it lasts.
+    pub(super) how_long: Option<Text>,
+    /// Days, for people.
+    pub(super) since: String,
+    pub(super) last_used: Option<String>,
+    pub(super) until: String,
+}
+
+/// Asks whether to sign out.
+#[derive(Debug, Template)]
+#[template(path = "grant/pages/logout.html")]
+pub(super) struct LogoutPage<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) user: &'a str,
+    pub(super) csrf: &'a str,
+    /// The app that asked.
+    pub(super) app: Option<&'a str>,
+    /// The OpenID provider that the person may sign out of, too.
+    pub(super) provider: Option<&'a str>,
+    /// Sent back with the form: parameters of the request.
+    pub(super) parameters: &'a [(&'static str, &'a str)],
+}
+
+/// Nobody is signed in any more.
+#[derive(Debug, Template)]
+#[template(path = "grant/pages/logged_out.html")]
+pub(super) struct LoggedOutPage<'a> {
+    pub(super) frame: Frame<'a>,
 }
 
 /// The picker of patients, with a search box where the user may search.
@@ -81,7 +199,7 @@ pub(super) struct PatientPage<'a> {
     pub(super) searchable: bool,
     pub(super) query: &'a str,
     pub(super) patients: &'a [PatientSummary],
-    pub(super) problem: Option<&'a str>,
+    pub(super) problem: Option<Text>,
 }
 
 /// The picker of encounters of the chosen patient.
@@ -93,7 +211,7 @@ pub(super) struct EncounterPage<'a> {
     pub(super) user: &'a str,
     pub(super) transaction: &'a str,
     pub(super) encounters: &'a [EncounterSummary],
-    pub(super) problem: Option<&'a str>,
+    pub(super) problem: Option<Text>,
 }
 
 /// What the app asks for, to allow in whole, in part, or not at all.
@@ -117,6 +235,8 @@ pub(super) struct ConsentPage<'a> {
     /// Host, or scheme of a native app, that the person goes back to.
     pub(super) destination: &'a str,
     pub(super) may_switch: bool,
+    /// The app registered itself, and nobody of the site has looked at it.
+    pub(super) unverified: bool,
 }
 
 /// One scope as the consent page shows it.
@@ -132,176 +252,25 @@ pub(super) struct Item {
     pub(super) broad: bool,
     /// Whether its box is ticked.
     pub(super) chosen: bool,
+    /// What may be allowed instead of the whole.
+    pub(super) parts: Vec<Item>,
 }
 
-/// A page that ends here, because there is no app that could safely be sent the error.
+impl Item {
+    /// The code of the category that a granular scope is about; the scope itself when there is none.
+    fn code(&self) -> &str {
+        self.scope.rsplit_once('|').map_or(self.scope.as_str(), |(_, code)| code)
+    }
+}
+
+/// The way out of a frame in which nobody can sign in.
 #[derive(Debug, Template)]
-#[template(path = "grant/pages/error.html")]
-struct ErrorPage<'a> {
-    frame: Frame<'a>,
-    title: &'a str,
-    message: &'a str,
-    advice: &'a str,
-    again: Option<&'a str>,
-    request_id: &'a str,
-}
-
-/// Why a request ends on a page of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem<'a> {
-    /// 400: `client_id` unknown, missing or doubled.
-    UnknownClient,
-    /// 400: `redirect_uri` missing, doubled or not registered.
-    UnknownRedirectUri,
-    /// 400: the body is not a form, or a form that cannot be read.
-    NotAForm,
-    /// 405 with `Allow`.
-    MethodNotAllowed(&'static str),
-    /// 400: the transaction is over, expired or never was.
-    NoTransaction,
-    /// 403: the browser did not send the cookie that belongs to the transaction.
-    OtherBrowser,
-    /// 403: the anti-CSRF token is missing or of another session.
-    Forged,
-    /// 403: a patient, encounter or scope that was not on the page.
-    NotOffered,
-    /// 503: patients cannot be looked up. Holds where to try again.
-    DirectoryUnavailable(&'a str),
-    /// 429: too many requests of one address; whole seconds to wait.
-    TooMany(u64),
-    /// 503: the store cannot be used.
-    StoreUnavailable,
-    /// 500: a page could not be made.
-    Internal,
-}
-
-impl Problem<'_> {
-    /// The stable id for the audit log and the metrics.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::UnknownClient => "client_unknown",
-            Self::UnknownRedirectUri => "redirect_uri_unknown",
-            Self::NotAForm => "form_malformed",
-            Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::NoTransaction => "transaction_unknown",
-            Self::OtherBrowser => "transaction_of_other_browser",
-            Self::Forged => "csrf_token_invalid",
-            Self::NotOffered => "choice_not_offered",
-            Self::DirectoryUnavailable(_) => "patient_directory_unavailable",
-            Self::TooMany(_) => "throttled",
-            Self::StoreUnavailable => "store_unavailable",
-            Self::Internal => "page_not_rendered",
-        }
-    }
-
-    /// The HTTP status.
-    pub(super) fn status(self) -> StatusCode {
-        match self {
-            Self::UnknownClient | Self::UnknownRedirectUri | Self::NotAForm | Self::NoTransaction => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OtherBrowser | Self::Forged | Self::NotOffered => StatusCode::FORBIDDEN,
-            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::DirectoryUnavailable(_) | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    fn words(self) -> (&'static str, &'static str, &'static str) {
-        const BACK: &str = "Go back to the app and start again.";
-        const TELL: &str = "Nothing was shared. Please tell the makers of the app, or the people who run it.";
-        match self {
-            Self::UnknownClient => {
-                ("This app is not known here", "The app that sent you here is not registered.", TELL)
-            }
-            Self::UnknownRedirectUri => (
-                "This app cannot be trusted with the way back",
-                "The address the app wants you to return to is not the one it registered.",
-                TELL,
-            ),
-            Self::NotAForm => {
-                ("This request cannot be read", "The app or page sent something that is not a form.", TELL)
-            }
-            Self::MethodNotAllowed(_) => {
-                ("This request cannot be read", "The page is opened or posted to, nothing else.", TELL)
-            }
-            Self::NoTransaction => (
-                "This sign-in is over",
-                "It was finished already, or it took longer than 15 minutes.",
-                "Nothing was shared just now. Go back to the app and start again.",
-            ),
-            Self::OtherBrowser => (
-                "This sign-in was started in another browser",
-                "Your browser did not send the cookie that was set when the sign-in began.",
-                "Allow cookies for this site, then go back to the app and start again.",
-            ),
-            Self::Forged => (
-                "This answer did not come from the page we showed you",
-                "Nothing was allowed.",
-                "If you were asked for your consent and answered, your session ended meanwhile: go back to the app and start again.",
-            ),
-            Self::NotOffered => {
-                ("This choice was not offered", "What was sent is not on the page we showed you.", BACK)
-            }
-            Self::DirectoryUnavailable(_) => (
-                "Patients cannot be looked up now",
-                "The health record server does not answer.",
-                "Wait a moment, then try again.",
-            ),
-            Self::TooMany(_) => {
-                ("Too many requests", "Too many apps were opened from your network in a short time.", BACK)
-            }
-            Self::StoreUnavailable => (
-                "This is not possible now",
-                "The service cannot save its state.",
-                "Wait a moment, then reload this page.",
-            ),
-            Self::Internal => ("Something went wrong", "The page could not be made.", BACK),
-        }
-    }
-
-    /// The page.
-    pub(super) fn page(self, config: &Config, request_id: &str) -> Answer {
-        let (title, message, advice) = self.words();
-        let again = match self {
-            Self::DirectoryUnavailable(again) => Some(again),
-            Self::UnknownClient
-            | Self::UnknownRedirectUri
-            | Self::NotAForm
-            | Self::MethodNotAllowed(_)
-            | Self::NoTransaction
-            | Self::OtherBrowser
-            | Self::Forged
-            | Self::NotOffered
-            | Self::TooMany(_)
-            | Self::StoreUnavailable
-            | Self::Internal => None,
-        };
-        let page = ErrorPage { frame: Frame::new(config), title, message, advice, again, request_id };
-        let mut answer = render(&page, self.status(), None);
-        let headers = answer.0.headers_mut();
-        match self {
-            Self::MethodNotAllowed(methods) => {
-                headers.insert(ALLOW, HeaderValue::from_static(methods));
-            }
-            Self::DirectoryUnavailable(_) | Self::StoreUnavailable => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-            }
-            Self::TooMany(seconds) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            Self::UnknownClient
-            | Self::UnknownRedirectUri
-            | Self::NotAForm
-            | Self::NoTransaction
-            | Self::OtherBrowser
-            | Self::Forged
-            | Self::NotOffered
-            | Self::Internal => {}
-        }
-        answer
-    }
+#[template(path = "grant/pages/window.html")]
+pub(super) struct WindowPage<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) app: &'a str,
+    /// The app's launch URL with a handle that is not spent yet.
+    pub(super) launch_url: &'a str,
 }
 
 /// Turns a template into an answer with the headers that every page has. `leads_to` is the verified redirect URI that a
@@ -319,17 +288,18 @@ pub(super) fn render(page: &impl Template, status: StatusCode, leads_to: Option<
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_SECURITY_POLICY, content_security_policy(leads_to));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     harden(&mut response);
     Answer(response)
 }
 
-/// The headers of everything a browser receives from the grant path, redirects included.
+/// The headers of everything a browser receives from the grant path, redirects included. A redirect shows nothing, so it says
+/// nothing about frames: Chromium would take its word for the whole navigation.
 pub(super) fn harden(response: &mut Response<Bytes>) {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
 }
 
 fn content_security_policy(leads_to: Option<&str>) -> HeaderValue {
@@ -356,10 +326,11 @@ fn form_action_source(redirect_uri: &str) -> Option<String> {
 }
 
 /// Where a redirect URI leads, for people: its host, or the scheme of a native app.
-pub(super) fn destination(redirect_uri: &str) -> String {
+pub(super) fn destination(redirect_uri: &str, language: Language) -> String {
+    let t = &language.words().pages;
     match Url::parse(redirect_uri) {
-        Ok(url) => url.host_str().map_or_else(|| format!("the app ({}:)", url.scheme()), str::to_owned),
-        Err(_) => "the app".to_owned(),
+        Ok(url) => url.host_str().map_or_else(|| t.the_app_of_scheme.with(url.scheme()), str::to_owned),
+        Err(_) => t.the_app.to_string(),
     }
 }
 

@@ -52,8 +52,8 @@ fn form_action_names_the_origin_or_scheme_that_the_redirect_leads_to() {
 
 #[test]
 fn people_read_the_host_they_return_to() {
-    assert_eq!(destination("https://app.example.org/cb"), "app.example.org");
-    assert_eq!(destination("com.example.app:/cb"), "the app (com.example.app:)");
+    assert_eq!(destination("https://app.example.org/cb", Language::English), "app.example.org");
+    assert_eq!(destination("com.example.app:/cb", Language::English), "the app (com.example.app:)");
 }
 
 #[test]
@@ -62,6 +62,8 @@ fn every_problem_has_a_page_with_its_status() {
     for problem in [
         Problem::UnknownClient,
         Problem::UnknownRedirectUri,
+        Problem::RequestUriUnusable,
+        Problem::RequestDiffers,
         Problem::NotAForm,
         Problem::MethodNotAllowed("POST"),
         Problem::NoTransaction,
@@ -73,8 +75,47 @@ fn every_problem_has_a_page_with_its_status() {
         Problem::StoreUnavailable,
         Problem::Internal,
     ] {
-        let Answer(response) = problem.page(&config, "r-1");
+        let Answer(response) = problem.page(&config, Language::English, "r-1");
         assert_eq!(response.status(), problem.status());
         assert!(String::from_utf8(response.body().to_vec()).unwrap().contains("r-1"));
     }
+}
+
+#[tokio::test]
+async fn pages_are_in_the_language_of_the_app_or_else_of_the_browser() {
+    let mut browser = Browser::new();
+    let english = browser.authorize(&request("launch/patient patient/*.rs")).await;
+    assert!(english.text.contains("<html lang=\"en\">") && english.text.contains("<h1>Sign in</h1>"));
+    // What the app asked for holds on every page of its transaction, errors too.
+    let asked = changed("launch/patient patient/*.rs offline_access", &[("ui_locales", Some("fr de-AT"))]);
+    let login = browser.authorize(&asked).await;
+    assert!(login.text.contains("weiter zu <strong>Growth &#60;Chart&#62;</strong>"), "{}", login.text);
+    let transaction = login.field("transaction");
+    let wrong = [("transaction", transaction.as_str()), ("username", "mum"), ("password", "wrong")];
+    let again = browser.post("/login", &wrong).await;
+    assert!(again.text.contains("Der Benutzername oder das Passwort stimmt nicht."));
+    let picker = browser.log_in(&login, "mum").await;
+    assert!(picker.text.contains("geboren am 3. Mai 1974 · weiblich · Nr.\u{a0}MRN-p1"), "{}", picker.text);
+    let none = browser.post("/patient", &[("transaction", &transaction), ("decision", "allow")]).await;
+    assert!(none.text.contains("Wählen Sie etwas aus"), "{}", none.text);
+    let consent = browser.pick(&picker, "p1").await;
+    for part in
+        ["bittet um Zugriff", "Alles in der Akte dieses Patienten sehen", "Den Zugriff behalten", "app.example.org"]
+    {
+        assert!(consent.text.contains(part), "{part}: {}", consent.text);
+    }
+    let forged = [("transaction", transaction.as_str()), ("csrf", "x"), ("decision", "allow")];
+    let forged = browser.post("/consent", &forged).await;
+    assert!(forged.status == 403 && forged.text.contains("Diese Antwort kam nicht von der Seite"), "{}", forged.text);
+    for page in [&login, &again, &picker, &none, &consent, &forged] {
+        assert!(page.text.contains("<html lang=\"de\">"));
+        for english in ["Sign in", "Cancel", "Continue", "Signed in as", "Protected", "access", "born"] {
+            assert!(!page.text.contains(&format!(">{english}")), "{english}: {}", page.text);
+        }
+    }
+    // Without a word of the app the browser's counts.
+    let mut inbound = crate::listen::Inbound::for_test("GET", "/manage");
+    inbound.headers.insert("accept-language", HeaderValue::from_static("de-DE,de;q=0.9,en;q=0.8"));
+    let page = browser.stranger().send(inbound).await;
+    assert!(page.text.contains("welche Apps auf Ihre Akten zugreifen dürfen"), "{}", page.text);
 }

@@ -177,3 +177,121 @@ async fn what_one_user_chose_does_not_hold_for_the_next() {
     let page = browser.log_in(&page, "pat").await;
     assert!(page.text.contains("Ada") && !page.text.contains("Bea"));
 }
+
+// L3, T8: decision 7
+#[tokio::test]
+async fn the_encounter_of_a_launch_must_be_one_of_its_patient() {
+    for (patient, encounter, granted) in
+        [(Some("p1"), "e2", true), (Some("p1"), "e9", false), (Some("p2"), "e1", false), (None, "e1", false)]
+    {
+        let mut browser = Browser::new();
+        let context = LaunchContext {
+            client_id: "app".to_owned(),
+            patient: patient.map(str::to_owned),
+            encounter: Some(encounter.to_owned()),
+            ..LaunchContext::default()
+        };
+        let handle = browser.launch(context).await;
+        let page = browser.authorize(&changed("launch user/*.rs", &[("launch", Some(&handle))])).await;
+        let page = browser.log_in(&page, "amy").await;
+        if granted {
+            let page = browser.allow(&page, &["user/*.rs"]).await;
+            assert_eq!(browser.code(&page).await.grant.encounter.as_deref(), Some("e2"));
+        } else {
+            assert_eq!(page.refusal(), "invalid_request", "{patient:?} {encounter}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_encounter_that_cannot_be_looked_up_now_is_not_taken_on_trust() {
+    let mut browser = Browser::new();
+    let context = LaunchContext {
+        client_id: "app".to_owned(),
+        patient: Some("p1".to_owned()),
+        encounter: Some("e1".to_owned()),
+        ..LaunchContext::default()
+    };
+    let handle = browser.launch(context).await;
+    let page = browser.authorize(&changed("launch patient/*.rs", &[("launch", Some(&handle))])).await;
+    browser.directory.down.store(true, Ordering::SeqCst);
+    assert_eq!(browser.log_in(&page, "amy").await.status, 503);
+}
+
+// T9: fhirContext of 2.2 and of 2.0
+#[tokio::test]
+async fn an_app_of_the_older_form_gets_the_references_as_strings() {
+    use serde_json::json;
+
+    use crate::config::FhirContextForm;
+    let entries = vec![
+        json!({"reference": "ImagingStudy/7", "role": "https://example.org/prior"}),
+        json!({"canonical": "http://example.org/Questionnaire/q", "type": "Questionnaire"}),
+        json!({"reference": "Patient/baby", "role": "https://example.org/newborn"}),
+        json!({"identifier": {"value": "7"}, "type": "ServiceRequest"}),
+        json!({"reference": "DiagnosticReport/8"}),
+    ];
+    for (form, expected) in [
+        (FhirContextForm::Objects, entries.clone()),
+        (FhirContextForm::Strings, vec![json!("ImagingStudy/7"), json!("DiagnosticReport/8")]),
+    ] {
+        let mut config = crate::grant::testing::config();
+        config.clients.iter_mut().for_each(|client| client.fhir_context_form = form);
+        let mut browser = Browser::with(config);
+        let context = LaunchContext {
+            client_id: "app".to_owned(),
+            patient: Some("p1".to_owned()),
+            fhir_context: entries.clone(),
+            ..LaunchContext::default()
+        };
+        let handle = browser.launch(context).await;
+        let page = browser.authorize(&changed("launch patient/*.rs", &[("launch", Some(&handle))])).await;
+        let page = browser.log_in(&page, "amy").await;
+        let page = browser.allow(&page, &["patient/*.rs"]).await;
+        assert_eq!(browser.code(&page).await.grant.launch.unwrap().fhir_context, expected);
+    }
+}
+
+// A related person or guardian chooses whom, and is not asked about one alone.
+#[tokio::test]
+async fn who_acts_for_one_patient_is_not_asked_and_who_acts_for_nobody_has_none() {
+    for (fhir_user, patients, expected) in [
+        ("RelatedPerson/m1", vec!["p2"], Some("p2")),
+        ("Person/g1", vec!["p3"], Some("p3")),
+        // Somebody's own record alone.
+        ("Patient/p1", vec![], Some("p1")),
+        ("RelatedPerson/m1", vec![], None),
+    ] {
+        let mut config = crate::grant::testing::config();
+        for user in config.users.iter_mut().filter(|user| user.username == "mum") {
+            user.fhir_user = Some(fhir_user.to_owned());
+            user.patients = patients.iter().map(|id| (*id).to_owned()).collect();
+        }
+        let mut browser = Browser::with(config);
+        let page = picker(&mut browser, "mum", SCOPE).await;
+        let Some(expected) = expected else {
+            assert_eq!(page.refusal(), "access_denied", "{fhir_user}");
+            continue;
+        };
+        assert!(page.text.contains("asks for access"), "{fhir_user}: {}", page.text);
+        let page = browser.allow(&page, &["patient/*.rs"]).await;
+        assert_eq!(browser.code(&page).await.grant.patient.as_deref(), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_parent_with_a_record_of_their_own_chooses_between_it_and_the_childs() {
+    let mut config = crate::grant::testing::config();
+    // Their own record is theirs, whether it is on the list or not, and comes first.
+    for patients in [vec!["p2", "p1"], vec!["p2"]] {
+        for user in config.users.iter_mut().filter(|user| user.username == "pat") {
+            user.patients = patients.iter().map(|id| (*id).to_owned()).collect();
+        }
+        let mut browser = Browser::with(config.clone());
+        let page = picker(&mut browser, "pat", SCOPE).await;
+        assert_eq!(page.fields("patient"), ["p1", "p2"]);
+        let page = browser.pick(&page, "p2").await;
+        let page = browser.allow(&page, &["patient/*.rs"]).await;
+        assert_eq!(browser.code(&page).await.grant.patient.as_deref(), Some("p2"));
+    }
+}

@@ -6,13 +6,20 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use super::refresh_token::REUSE_GRACE;
 use super::*;
+use crate::clients::registry;
 use crate::grant::back_channel_testing::{BASE, ISSUER, NOW, Reply, Site, VERIFIER, grant, inbound, reply};
+use crate::grant::grants::revoke;
 use crate::grant::records::{LaunchContext, User};
 use crate::jose::AccessTokenClaims;
-use crate::store::{Pending, Store};
+use crate::secret::Digest;
+use crate::store::{Entry, Kind, Pending, Placed, Spent, Store};
 
+mod commit;
+mod dpop;
 mod refresh;
+mod token_exchange;
 
 fn claims(site: &Site, reply: &Reply) -> AccessTokenClaims {
     site.grants.keys.verify_access_token(reply.text("access_token"), ISSUER, BASE, &site.clock).unwrap()
@@ -106,6 +113,14 @@ async fn without_openid_fhir_user_or_offline_access_there_is_none_of_them() {
     assert!(granted(&site).await.json.get("refresh_token").is_none(), "not registered for refresh_token");
 }
 
+/// A grant of a user whom the EHR logged in.
+fn vouched() -> Grant {
+    let grant = grant("app");
+    let user = User { iss: "https://idp.example.org".to_owned(), ..grant.user.clone() };
+    let launch = LaunchContext { user: Some(user.clone()), vouches: true, ..ehr_launch() };
+    Grant { user, launch: Some(launch), ..grant }
+}
+
 fn ehr_launch() -> LaunchContext {
     LaunchContext {
         client_id: "app".to_owned(),
@@ -142,8 +157,7 @@ async fn the_context_of_an_ehr_launch_comes_with_the_code_and_with_each_refresh(
 #[tokio::test]
 async fn a_user_of_another_issuer_gets_a_subject_that_is_nobody_elses() {
     let site = Site::new();
-    let mut foreign = Grant { launch: Some(ehr_launch()), ..grant("app") };
-    foreign.user = User { iss: "https://idp.example.org".to_owned(), ..foreign.user };
+    let foreign = vouched();
     let reply = site.exchange(&site.code(foreign).await).await;
     let claims = claims(&site, &reply);
     assert_eq!(claims.sub.len(), 64, "a digest, not `dr.smith`");
@@ -158,7 +172,7 @@ async fn get_other_content_types_and_repeated_parameters_are_refused() {
     for (method, status) in [("GET", 405), ("PUT", 405), ("OPTIONS", 405), ("POST", 400)] {
         let mut facts = Facts::default();
         let json = inbound(method, "/token", &[("content-type", "application/json")], "{}".into());
-        let reply = reply(respond(&site.grants, &json, &mut facts).await, facts);
+        let reply = reply(respond(&site.grants, &json, &mut facts).await.0, facts);
         assert_eq!(reply.refusal(), (status, "invalid_request"));
         assert_eq!(reply.header("allow"), if status == 405 { "POST" } else { "" });
         assert_eq!((reply.header("cache-control"), reply.header("pragma")), ("no-store", "no-cache"));
@@ -173,7 +187,7 @@ async fn get_other_content_types_and_repeated_parameters_are_refused() {
 async fn an_unknown_grant_type_is_refused_with_400_before_the_client_is_looked_at() {
     let site = Site::new();
     assert_eq!(site.token(&[("client_id", "app")]).await.refusal(), (400, "invalid_request"));
-    for grant_type in ["not_a_grant_type", "password", "implicit", "client_credentials"] {
+    for grant_type in ["not_a_grant_type", "password", "implicit", "Client_Credentials"] {
         for client in ["app", "unknown"] {
             let reply = site.token(&[("grant_type", grant_type), ("client_id", client)]).await;
             assert_eq!(reply.refusal(), (400, "unsupported_grant_type"));
@@ -273,8 +287,9 @@ async fn a_replay_before_the_first_use_is_finished_leaves_nothing_of_it() {
 async fn when_what_is_given_cannot_be_written_nothing_is_given() {
     let mut site = Site::new();
     let code = site.code(grant("app")).await;
+    let store = Arc::clone(&site.grants.store);
     site.grants.store = Arc::new(Interrupted {
-        inner: Arc::clone(&site.grants.store),
+        inner: Arc::clone(&store),
         before_grant: Box::new(|| Box::pin(async { Err(StoreError("the disk is full".to_owned())) })),
     });
     let reply = site.exchange(&code).await;
@@ -282,6 +297,8 @@ async fn when_what_is_given_cannot_be_written_nothing_is_given() {
     assert_eq!((reply.header("retry-after"), reply.header("cache-control")), ("1", "no-store"));
     assert!(!reply.credentials_failed);
     assert!(!reply.json.to_string().contains("disk"), "the reason is for the log");
+    site.grants.store = store;
+    assert_eq!(site.exchange(&code).await.status, 200, "and nothing was spent");
 }
 
 // B2 25, 26, 27, 28, 29, T2, T3: each failure burns the code
@@ -361,13 +378,11 @@ impl Store for Interrupted {
     fn put_if_absent(&self, kind: Kind, key: Digest, entry: Entry, now: i64) -> Pending<'_, bool> {
         self.inner.put_if_absent(kind, key, entry, now)
     }
+    fn replace(&self, kind: Kind, key: Digest, expected: Vec<u8>, entry: Entry, now: i64) -> Pending<'_, bool> {
+        self.inner.replace(kind, key, expected, entry, now)
+    }
     fn put(&self, kind: Kind, key: Digest, entry: Entry) -> Pending<'_, ()> {
-        Box::pin(async move {
-            if kind == Kind::Grant {
-                (self.before_grant)().await?;
-            }
-            self.inner.put(kind, key, entry).await
-        })
+        self.inner.put(kind, key, entry)
     }
     fn read(&self, kind: Kind, key: Digest, now: i64) -> Pending<'_, Option<Entry>> {
         self.inner.read(kind, key, now)
@@ -375,8 +390,13 @@ impl Store for Interrupted {
     fn take_once(&self, kind: Kind, key: Digest, now: i64) -> Pending<'_, Option<Entry>> {
         self.inner.take_once(kind, key, now)
     }
-    fn spend(&self, from: Kind, to: Kind, key: Digest, marker: Entry, now: i64) -> Pending<'_, Option<Entry>> {
-        self.inner.spend(from, to, key, marker, now)
+    fn rotate(&self, spent: Spent, gives: Vec<Placed>, now: i64) -> Pending<'_, Option<Entry>> {
+        Box::pin(async move {
+            if gives.iter().any(|(kind, _, _)| *kind == Kind::Grant) {
+                (self.before_grant)().await?;
+            }
+            self.inner.rotate(spent, gives, now).await
+        })
     }
     fn remove(&self, kind: Kind, key: Digest) -> Pending<'_, bool> {
         self.inner.remove(kind, key)

@@ -66,17 +66,83 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn header(alg: &str, kid: &str) -> Value {
+pub(crate) fn header(alg: &str, kid: &str) -> Value {
     json!({"alg": alg, "kid": kid, "typ": "JWT"})
 }
 
-fn claims(client_id: &str, audience: &str, now: i64) -> Value {
+pub(crate) fn claims(client_id: &str, audience: &str, now: i64) -> Value {
     json!({"iss": client_id, "sub": client_id, "aud": audience, "exp": now + 300, "jti": crate::random::handle()})
 }
 
 fn verify(keys: &ClientKeys, assertion: &str) -> Result<Assertion, NotProven> {
-    let unverified = Unverified::parse(assertion)?;
-    unverified.verify(keys, &[TOKEN_URL, "https://gateway.example.org"], NOW)
+    verify_as(keys, assertion, &Expected { audiences: &AUDIENCES, ..Expected::default() })
+}
+
+const AUDIENCES: [&str; 2] = [TOKEN_URL, "https://gateway.example.org"];
+
+fn verify_as(keys: &ClientKeys, assertion: &str, expected: &Expected<'_>) -> Result<Assertion, NotProven> {
+    Unverified::parse(assertion)?.verify(keys, expected, NOW)
+}
+
+// C7, E9
+#[test]
+fn a_jku_must_be_the_registered_url_exactly() {
+    let test = TestKeys::generate();
+    let keys = ClientKeys::parse(&test.jwks()).unwrap();
+    let registered = "https://ehr.example.org/jwks";
+    let expected = Expected { audiences: &AUDIENCES, jwks_uri: Some(registered), ..Expected::default() };
+    let sent = |jku: Value| test.es384(&with(header("ES384", "ec"), "jku", jku), &claims("ehr", TOKEN_URL, NOW));
+    assert!(verify_as(&keys, &sent(json!(registered)), &expected).is_ok());
+    assert!(verify(&keys, &sent(json!(registered))).is_err(), "of a client that registered its keys inline");
+    for other in [
+        json!("https://ehr.example.org/jwks/"),
+        json!("https://EHR.example.org/jwks"),
+        json!("https://ehr.example.org/jwks?a"),
+        json!("https://evil.example.org/jwks"),
+        json!("http://169.254.169.254/"),
+        json!(""),
+        json!(null),
+        json!([registered]),
+    ] {
+        assert_eq!(verify_as(&keys, &sent(other.clone()), &expected), Err(NotProven), "{other}");
+    }
+}
+
+// C3
+#[test]
+fn a_client_registered_for_one_algorithm_may_not_use_the_other() {
+    let test = TestKeys::generate();
+    let keys = ClientKeys::parse(&test.jwks()).unwrap();
+    let claims = claims("ehr", TOKEN_URL, NOW);
+    let (es384, rs384) = (test.es384(&header("ES384", "ec"), &claims), test.rsa(&header("RS384", "rsa"), &claims));
+    for (only, good, bad) in [(AssertionAlgorithm::Es384, &es384, &rs384), (AssertionAlgorithm::Rs384, &rs384, &es384)]
+    {
+        let expected = Expected { audiences: &AUDIENCES, algorithm: Some(only), ..Expected::default() };
+        assert!(verify_as(&keys, good, &expected).is_ok());
+        assert_eq!(verify_as(&keys, bad, &expected), Err(NotProven));
+    }
+}
+
+// C7
+#[test]
+fn one_kid_may_name_a_key_of_each_kind_and_not_two_of_one() {
+    let (test, other) = (TestKeys::generate(), TestKeys::generate());
+    let set = |sets: &[&TestKeys]| {
+        let mut all = json!({"keys": []});
+        for keys in sets {
+            let jwks: Value = serde_json::from_str(&keys.jwks()).unwrap();
+            for key in jwks["keys"].as_array().unwrap() {
+                all["keys"].as_array_mut().unwrap().push(with(key.clone(), "kid", json!("k")));
+            }
+        }
+        ClientKeys::parse_fetched(all.to_string().as_bytes()).unwrap()
+    };
+    let claims = claims("ehr", TOKEN_URL, NOW);
+    let (es384, rs384) = (test.es384(&header("ES384", "k"), &claims), test.rsa(&header("RS384", "k"), &claims));
+    assert!(verify(&set(&[&test]), &es384).is_ok());
+    assert!(verify(&set(&[&test]), &rs384).is_ok());
+    assert_eq!(verify(&set(&[&test, &other]), &es384), Err(NotProven));
+    assert_eq!(verify(&set(&[&test, &other]), &rs384), Err(NotProven));
 }
 
 fn with(mut value: Value, member: &str, replacement: Value) -> Value {
@@ -101,12 +167,13 @@ fn rs384_and_es384_assertions_for_the_token_endpoint_or_the_issuer_are_accepted(
         verify(&keys, &test.rsa(&header("RS384", "rsa"), &claims)).unwrap();
         let typed = with(header("ES384", "ec"), "typ", json!("client-authentication+jwt"));
         verify(&keys, &test.es384(&typed, &claims)).unwrap();
+        verify(&keys, &test.es384(&without(header("ES384", "ec"), "typ"), &claims)).unwrap();
         let dated = with(with(claims, "iat", json!(NOW)), "nbf", json!(NOW - 1));
         verify(&keys, &test.es384(&header("ES384", "ec"), &dated)).unwrap();
     }
 }
 
-// B2 35, 36
+// B2 35, 36, C7
 #[test]
 fn an_assertion_whose_header_is_not_exactly_right_is_refused() {
     let test = TestKeys::generate();
@@ -128,7 +195,6 @@ fn an_assertion_whose_header_is_not_exactly_right_is_refused() {
         with(good.clone(), "x5u", json!("https://ehr.example.org/cert")),
         with(good.clone(), "crit", json!(["exp"])),
         without(good.clone(), "kid"),
-        without(good.clone(), "typ"),
         without(good.clone(), "alg"),
     ] {
         assert_eq!(verify(&keys, &test.es384(&bad, &claims)), Err(NotProven), "{bad}");

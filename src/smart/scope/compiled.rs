@@ -1,6 +1,11 @@
-//! All scopes of one token, compiled to bit sets: one look-up answers whether a scope covers a type and a letter.
+//! All scopes of one token, compiled: one look-up in a bit set answers whether a scope covers a type and a letter wholly, a
+//! second look-up gives the conditions under which granular scopes cover it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Letter, Level, ResourceScope, Scope};
+use crate::fhir::condition::Condition;
 use crate::fhir::resource_type::ResourceType;
 
 /// Longer scope texts are unusable as a whole.
@@ -12,15 +17,19 @@ const MAX_SCOPES: usize = 512;
 #[derive(Debug, Default)]
 pub struct Scopes {
     grants: [[Types; Letter::ALL.len()]; Level::ALL.len()],
+    granular: HashMap<(Level, ResourceType, Letter), Alternatives>,
     fhir_user: bool,
     ineffective: Vec<Ineffective>,
 }
 
+/// Sets of conditions; all of one set must hold.
+type Alternatives = Vec<Arc<[Condition]>>;
+
 /// Why (part of) a scope text grants nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ineffective {
-    /// A granular scope, which is understood and not enforced yet.
-    Granular(String),
+    /// A granular scope with a condition that cannot be checked on one resource alone.
+    Uncheckable,
     /// Not a scope that is known here: wrong letter case, letters out of order, unknown type, white space other than U+0020.
     Unknown,
     /// More than 8 KiB or 512 scopes: the whole text grants nothing.
@@ -38,15 +47,14 @@ impl Scopes {
         let mut scopes = Self::default();
         for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
             match Scope::parse(scope) {
-                Scope::Resource(ResourceScope { constraint: Some(_), .. }) => {
-                    scopes.ineffective.push(Ineffective::Granular(scope.to_owned()));
-                }
+                Scope::Resource(resource) if resource.constraint.is_some() => scopes.grant_granular(&resource),
                 Scope::Resource(resource) => scopes.grant(&resource),
                 Scope::FhirUser => scopes.fhir_user = true,
                 Scope::Unknown(_) => scopes.ineffective.push(Ineffective::Unknown),
                 Scope::Launch
                 | Scope::LaunchPatient
                 | Scope::LaunchEncounter
+                | Scope::Context(_)
                 | Scope::OpenId
                 | Scope::Profile
                 | Scope::OfflineAccess
@@ -56,11 +64,18 @@ impl Scopes {
         scopes
     }
 
-    /// Whether one scope of this level covers the type and the letter.
+    /// Whether one scope of this level covers the type and the letter wholly.
     #[must_use]
     #[inline]
     pub fn covers(&self, level: Level, resource_type: ResourceType, letter: Letter) -> bool {
         self.types(level, letter).is_some_and(|types| types.contains(resource_type))
+    }
+
+    /// What granular scopes of this level cover of the type for the letter: resources on which all conditions of one of
+    /// these hold.
+    #[must_use]
+    pub fn conditions(&self, level: Level, resource_type: ResourceType, letter: Letter) -> &[Arc<[Condition]>] {
+        self.granular.get(&(level, resource_type, letter)).map_or(&[], Vec::as_slice)
     }
 
     /// Whether `fhirUser` was granted: the user's own resource may be read by id.
@@ -77,6 +92,20 @@ impl Scopes {
 
     fn types(&self, level: Level, letter: Letter) -> Option<&Types> {
         self.grants.get(level.index())?.get(letter.index())
+    }
+
+    fn grant_granular(&mut self, scope: &ResourceScope) {
+        let Some(conditions) = scope.conditions() else {
+            return self.ineffective.push(Ineffective::Uncheckable);
+        };
+        for (resource_type, conditions) in conditions {
+            for letter in scope.permissions.letters() {
+                let of_type = self.granular.entry((scope.level, resource_type, letter)).or_default();
+                if !of_type.contains(&conditions) {
+                    of_type.push(Arc::clone(&conditions));
+                }
+            }
+        }
     }
 
     fn grant(&mut self, scope: &ResourceScope) {

@@ -83,10 +83,22 @@ fn what_is_not_in_the_grammar_is_unknown() {
         "LAUNCH",
         "launch/",
         "launch/Patient",
+        "launch/imagingStudy",
+        "launch/nosuchtype",
+        "launch/imagingstudy?role=",
+        "launch/imagingstudy?role=a&role=b",
+        "launch/imagingstudy?other=a",
+        "http://smarthealthit.org/fhir/scopes/openid",
+        "http://smarthealthit.org/fhir/scopes/patient/Observation",
+        "https://smarthealthit.org/fhir/scopes/patient/Observation.rs",
+        "http://smarthealthit.org/fhir/scopes/http://smarthealthit.org/fhir/scopes/launch",
+        "http://openid.net/specs/openid-connect-core-1_0#launch",
+        "http://openid.net/specs/openid-connect-core-1_0#patient/*.rs",
         "fhiruser",
         "",
         "patient/Observation.rs?a=b&",
         "patient/Observation.rs?a=\"",
+        "patient/Observation.rs?a=\\",
     ] {
         assert_eq!(Scope::parse(text), Scope::Unknown(text.to_owned()), "{text}");
     }
@@ -110,6 +122,71 @@ fn scopes_that_are_no_resource_scopes_are_recognised() {
     );
 }
 
+// P8
+#[test]
+fn a_scope_written_as_a_uri_is_the_same_scope_printed_short() {
+    for (uri, scope) in [
+        ("http://smarthealthit.org/fhir/scopes/patient/Observation.rs", "patient/Observation.rs"),
+        ("http://smarthealthit.org/fhir/scopes/user/*.read", "user/*.read"),
+        (
+            "http://smarthealthit.org/fhir/scopes/patient/Observation.rs?category=x|y",
+            "patient/Observation.rs?category=x|y",
+        ),
+        ("http://smarthealthit.org/fhir/scopes/launch/patient", "launch/patient"),
+        ("http://smarthealthit.org/fhir/scopes/fhirUser", "fhirUser"),
+        ("http://smarthealthit.org/fhir/scopes/offline_access", "offline_access"),
+        ("http://openid.net/specs/openid-connect-core-1_0#openid", "openid"),
+        ("http://openid.net/specs/openid-connect-core-1_0#profile", "profile"),
+    ] {
+        assert_eq!(Scope::parse(uri), Scope::parse(scope), "{uri}");
+        assert_eq!(Scope::parse(uri).to_string(), scope);
+    }
+    let compiled = Scopes::compile("http://smarthealthit.org/fhir/scopes/patient/Observation.r");
+    assert!(compiled.covers(Level::Patient, rt("Observation"), Letter::Read));
+    assert!(!compiled.covers(Level::Patient, rt("Observation"), Letter::Search));
+}
+
+// L4
+#[test]
+fn other_resources_in_context_have_a_type_in_lower_case_and_at_most_one_role() {
+    let role = "launch/imagingstudy?role=https://example.org/role/prior";
+    let Scope::Context(scope) = Scope::parse(role) else { panic!("{role}") };
+    assert_eq!(
+        (scope.resource_type, scope.role.as_deref()),
+        (rt("ImagingStudy"), Some("https://example.org/role/prior"))
+    );
+    let Scope::Context(scope) = Scope::parse("launch/patient?role=friend") else { panic!("patient with a role") };
+    assert_eq!((scope.resource_type, scope.role.as_deref()), (ResourceType::PATIENT, Some("friend")));
+    assert_eq!(Scope::parse("launch/patient"), Scope::LaunchPatient);
+    for (requested, registered, covered) in [
+        ("launch/imagingstudy", "launch/imagingstudy", true),
+        ("launch/imagingstudy?role=a", "launch/imagingstudy", true),
+        ("launch/imagingstudy?role=a", "launch/imagingstudy?role=a", true),
+        ("launch/imagingstudy?role=a", "launch/imagingstudy?role=b", false),
+        ("launch/imagingstudy", "launch/imagingstudy?role=a", false),
+        ("launch/imagingstudy", "launch launch/patient", false),
+        ("launch/patient?role=friend", "launch/patient", true),
+        ("launch/encounter?role=prior", "launch/patient", false),
+    ] {
+        assert_eq!(Scope::parse(requested).is_covered_by(&scopes(registered)), covered, "{requested} in {registered}");
+    }
+}
+
+// P7, B1 12
+#[test]
+fn a_granular_scope_for_every_type_cannot_be_checked() {
+    for (text, checkable) in [
+        ("patient/Observation.rs", true),
+        ("patient/*.rs", true),
+        ("patient/Observation.rs?category=laboratory", true),
+        ("patient/*.rs?category=laboratory", false),
+        ("patient/Observation.rs?category:in=x", false),
+    ] {
+        let Scope::Resource(scope) = Scope::parse(text) else { panic!("{text}") };
+        assert_eq!(scope.is_checkable(), checkable, "{text}");
+    }
+}
+
 #[test]
 fn a_wildcard_covers_every_type_and_only_its_own_level_and_letters() {
     let compiled = Scopes::compile("patient/*.rs user/Observation.c");
@@ -126,13 +203,29 @@ fn a_wildcard_covers_every_type_and_only_its_own_level_and_letters() {
 }
 
 #[test]
-fn granular_and_unknown_scopes_grant_nothing_and_are_reported() {
-    let granular =
-        "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory";
-    let compiled = Scopes::compile(&format!("{granular} patient/Observation.dus  fhirUser"));
+fn unknown_and_uncheckable_scopes_grant_nothing_and_are_reported() {
+    let text = "patient/Observation.rs?date=2026 patient/*.rs?category=laboratory patient/Observation.dus  fhirUser";
+    let compiled = Scopes::compile(text);
     assert!(!compiled.covers(Level::Patient, rt("Observation"), Letter::Read));
-    assert_eq!(compiled.ineffective(), [Ineffective::Granular(granular.to_owned()), Ineffective::Unknown]);
+    assert!(compiled.conditions(Level::Patient, rt("Observation"), Letter::Read).is_empty());
+    assert_eq!(compiled.ineffective(), [Ineffective::Uncheckable, Ineffective::Uncheckable, Ineffective::Unknown]);
     assert!(compiled.fhir_user());
+}
+
+#[test]
+fn a_granular_scope_covers_its_letters_under_its_conditions_alone() {
+    let compiled =
+        Scopes::compile("patient/Observation.rs?category=a patient/Observation.s?category=b user/*.r?_tag=x");
+    let conditions = |level, of, letter| {
+        let sets = compiled.conditions(level, rt(of), letter).iter();
+        sets.map(|set| set.iter().map(ToString::to_string).collect::<Vec<_>>().join("&")).collect::<Vec<_>>()
+    };
+    assert_eq!(conditions(Level::Patient, "Observation", Letter::Read), ["category=a"]);
+    assert_eq!(conditions(Level::Patient, "Observation", Letter::Search), ["category=a", "category=b"]);
+    assert_eq!(conditions(Level::User, "Patient", Letter::Read), ["_tag=x"]);
+    assert!(conditions(Level::User, "Observation", Letter::Search).is_empty());
+    assert!(conditions(Level::Patient, "Condition", Letter::Read).is_empty());
+    assert!(!compiled.covers(Level::Patient, rt("Observation"), Letter::Read), "not wholly");
 }
 
 #[test]
@@ -186,7 +279,7 @@ fn any_scope() -> impl Strategy<Value = String> {
         prop::sample::select(vec!["patient", "user", "system"]),
         prop::sample::select(names),
         prop::sample::select(permissions),
-        prop::option::of("[a-z]{1,8}=[!#-%'-~]{1,20}"),
+        prop::option::of("[a-z]{1,8}=[!#-%'-\\[\\]-~]{1,20}"),
     )
         .prop_map(|(level, name, letters, constraint)| match constraint {
             Some(constraint) => format!("{level}/{name}.{letters}?{constraint}"),
@@ -198,8 +291,22 @@ proptest! {
     #[test]
     fn printing_gives_back_what_was_parsed(text in any_scope().boxed().prop_union("\\PC{0,40}".boxed())) {
         let scope = Scope::parse(&text);
-        prop_assert_eq!(scope.to_string(), text);
-        prop_assert_eq!(Scope::parse(&scope.to_string()), scope);
+        prop_assert_eq!(Scope::parse(&scope.to_string()), scope.clone());
+        prop_assert_eq!(scope.to_string(), text.clone());
+        // P8
+        let uri = format!("http://smarthealthit.org/fhir/scopes/{text}");
+        if matches!(scope, Scope::Resource(_) | Scope::Context(_)) {
+            prop_assert_eq!(Scope::parse(&uri), scope);
+        } else {
+            prop_assert_eq!(Scope::parse(&Scope::parse(&uri).to_string()), Scope::parse(&uri));
+        }
+    }
+
+    // P1, L4
+    #[test]
+    fn a_context_scope_is_printed_as_it_was_written(name in "[a-z]{3,20}|patient|imagingstudy", role in prop::option::of("[!#-%'-\\[\\]-~]{1,20}")) {
+        let text = role.map_or_else(|| format!("launch/{name}"), |role| format!("launch/{name}?role={role}"));
+        prop_assert_eq!(Scope::parse(&text).to_string(), text);
     }
 
     #[test]

@@ -37,6 +37,51 @@ async fn a_second_handle_on_the_same_directory_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn processes_that_share_the_directory_open_it_together_and_none_has_it_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = Digest::of("key");
+    let first = SqliteStore::open_as(directory.path(), Access::Shared).unwrap();
+    let second = SqliteStore::open_as(directory.path(), Access::Shared).unwrap();
+    let StoreError(text) = SqliteStore::open(directory.path()).unwrap_err();
+    assert!(text.contains("let all of them say `shared = true`"), "{text}");
+    first.put(Kind::Grant, key, entry("a")).await.unwrap();
+    assert_eq!(second.take_once(Kind::Grant, key, 1).await.unwrap(), Some(entry("a")));
+    assert_eq!(first.read(Kind::Grant, key, 1).await.unwrap(), None);
+    drop((first, second));
+    let sole = SqliteStore::open(directory.path()).unwrap();
+    assert!(SqliteStore::open_as(directory.path(), Access::Shared).is_err());
+    drop(sole);
+}
+
+#[tokio::test]
+async fn a_command_works_beside_the_process_that_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let serving = SqliteStore::open(directory.path()).unwrap();
+    let (theirs, ours) = (Digest::of("theirs"), Digest::of("ours"));
+    serving.put(Kind::Grant, theirs, entry("a")).await.unwrap();
+    let beside = SqliteStore::open_as(directory.path(), Access::Beside).unwrap();
+    assert_eq!(beside.read(Kind::Grant, theirs, 1).await.unwrap(), Some(entry("a")));
+    beside.put(Kind::Grant, ours, entry("b")).await.unwrap();
+    drop(beside);
+    assert_eq!(serving.read(Kind::Grant, ours, 1).await.unwrap(), Some(entry("b")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_that_share_a_new_directory_at_the_same_moment_both_open_it() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |access| {
+            let path = directory.path().to_owned();
+            tokio::task::spawn_blocking(move || SqliteStore::open_as(&path, access))
+        };
+        let (first, second, third) = tokio::join!(open(Access::Shared), open(Access::Shared), open(Access::Beside));
+        for opened in [first, second, third] {
+            opened.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_files_are_private_even_in_a_directory_that_was_not() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");

@@ -3,28 +3,43 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::world::client::Connection;
+use firebreak::audit::EventKind;
+
+use super::grants::{Browser, SCOPE};
+use crate::world::client::{Connection, Reply};
 use crate::world::{Settings, World, run};
 
 const CHILD: &str = "faults::audit::child";
+const REFRESHING_CHILD: &str = "faults::audit::refreshing_child";
 const VARIABLE: &str = "FIREBREAK_TEST_FILE_SIZE_LIMIT";
 
 #[test]
 fn a_log_that_cannot_be_written_stops_every_release_until_it_can() {
+    succeeds(CHILD, "stopped, told and healed");
+}
+
+// F5
+#[test]
+fn a_code_and_a_refresh_token_whose_use_could_not_be_recorded_are_not_spent() {
+    succeeds(REFRESHING_CHILD, "tried again and given");
+}
+
+fn succeeds(child: &str, said: &str) {
     // SIGXFSZ is ignored, so that the write fails instead of the process.
     let output = Command::new("sh")
         .args(["-c", r#"trap '' 25; exec "$0" "$@""#])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", CHILD, "--nocapture"])
+        .args(["--exact", child, "--nocapture"])
         .env(VARIABLE, "1")
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
-    assert!(out.contains("1 passed") && out.contains("stopped, told and healed"), "{out}{err}");
+    assert!(out.contains("1 passed") && out.contains(said), "{out}{err}");
 }
 
 /// Sets the soft limit of the size of files that this process writes.
@@ -50,9 +65,7 @@ fn child() {
         };
         assert_eq!(ready().await.status, 200);
         assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
-        let longest =
-            fs::read_dir(world.audit_directory()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).max();
-        limit(&(longest.unwrap() + 3_000).to_string());
+        limit(&(longest(&world.audit_directory()) + 3_000).to_string());
         let (mut released, mut refused) = (0, Vec::new());
         for number in 0..60 {
             let target = if number % 2 == 0 { "/fhir/Observation/o1" } else { "/fhir/Observation?_id=o1" };
@@ -81,15 +94,73 @@ fn child() {
         assert!(unready.text().contains("audit"), "{}", unready.text());
         assert_eq!(world.get("/fhir/metadata", "").await.status, 200, "what needs no record is still served");
         limit("unlimited");
-        let healed = tokio::time::timeout(Duration::from_secs(20), async {
-            while ready().await.status != 200 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        healed.await.expect("readiness comes back");
+        healed(&world).await;
         assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
         // This compares every release with its record.
         world.finish().await;
     });
     std::io::stdout().write_all(b"stopped, told and healed\n").unwrap();
+}
+
+fn longest(directory: &Path) -> u64 {
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+    files.filter(fs::Metadata::is_file).map(|file| file.len()).max().unwrap()
+}
+
+async fn healed(world: &World) {
+    let healed = tokio::time::timeout(Duration::from_secs(20), async {
+        while !world.audit.healthy() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    healed.await.expect("the log can be written again");
+}
+
+/// Not a test by itself: the child.
+#[test]
+fn refreshing_child() {
+    if std::env::var(VARIABLE).is_err() {
+        return;
+    }
+    run(async {
+        let world = super::grants::world().await;
+        let a = world.token_a();
+        let mut browser = Browser::before(&world).await;
+        let code = browser.authorize(SCOPE, "pat").await;
+        let token = |reply: &Reply| reply.json()["refresh_token"].as_str().unwrap().to_owned();
+        let refresh = token(&browser.exchange(&code).await);
+        let unused = browser.authorize(SCOPE, "pat").await;
+        // The log outgrows the store, so that the limit of the one leaves room for the other.
+        let store = world.audit_directory().parent().unwrap().to_owned();
+        while longest(&world.audit_directory()) < longest(&store) + 200_000 {
+            assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
+        }
+        limit(&longest(&world.audit_directory()).to_string());
+        for _ in 0..2 {
+            let refused = browser.refresh(&refresh).await;
+            assert_eq!((refused.status, &refused.json()["error"]), (503, &"temporarily_unavailable".into()));
+            let refused = browser.exchange(&unused).await;
+            assert_eq!((refused.status, &refused.json()["error"]), (503, &"temporarily_unavailable".into()));
+        }
+        limit("unlimited");
+        healed(&world).await;
+        let next = browser.refresh(&refresh).await;
+        assert_eq!(next.status, 200, "{}", next.all());
+        let exchanged = browser.exchange(&unused).await;
+        assert_eq!(exchanged.status, 200, "{}", exchanged.all());
+        // Given once: what was used now is used.
+        assert_eq!(browser.refresh(&refresh).await.status, 400);
+        assert_eq!(browser.refresh(&token(&next)).await.status, 200);
+        assert_eq!(browser.exchange(&unused).await.status, 400);
+        assert_eq!(
+            browser.refresh(&token(&exchanged)).await.status,
+            400,
+            "a code that is used twice ends what it gave"
+        );
+        let records = world.finish().await;
+        let unreleased: Vec<u64> = records.iter().flat_map(|entry| entry.record.refers.clone()).collect();
+        let withheld = records.iter().filter(|entry| unreleased.contains(&entry.seq));
+        assert_eq!(withheld.filter(|entry| entry.record.kind == EventKind::Token).count(), 4);
+    });
+    std::io::stdout().write_all(b"tried again and given\n").unwrap();
 }

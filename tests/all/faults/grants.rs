@@ -4,7 +4,7 @@ use argon2::{Argon2, Params, PasswordHasher};
 use serde_json::Value;
 
 use crate::world::client::{Connection, Reply};
-use crate::world::{Settings, World, run};
+use crate::world::{Settings, World, request, run};
 
 const PASSWORD: &str = "CANARY correct horse battery staple";
 // RFC 7636 appendix B
@@ -13,13 +13,17 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
 /// A browser: keeps cookies and posts forms.
-struct Browser<'w> {
+pub(super) struct Browser<'w> {
     world: &'w World,
     connection: Connection,
     cookies: Vec<(String, String)>,
 }
 
-impl Browser<'_> {
+impl<'w> Browser<'w> {
+    pub(super) async fn before(world: &'w World) -> Self {
+        Self { world, connection: world.connect().await, cookies: Vec::new() }
+    }
+
     async fn send(&mut self, line: &str, fields: &[(&str, String)]) -> Reply {
         let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -43,7 +47,7 @@ impl Browser<'_> {
     }
 
     /// Goes on until the app's redirect URI is reached; gives the code.
-    async fn authorize(&mut self, scope: &str, username: &str) -> String {
+    pub(super) async fn authorize(&mut self, scope: &str, username: &str) -> String {
         let query: String = form_urlencoded::Serializer::new(String::new())
             .extend_pairs([
                 ("response_type", "code"),
@@ -96,7 +100,7 @@ impl Browser<'_> {
         panic!("no end: {}", reply.all());
     }
 
-    async fn exchange(&mut self, code: &str) -> Reply {
+    pub(super) async fn exchange(&mut self, code: &str) -> Reply {
         let fields = [
             ("grant_type", "authorization_code".to_owned()),
             ("code", code.to_owned()),
@@ -104,6 +108,11 @@ impl Browser<'_> {
             ("client_id", "app".to_owned()),
             ("code_verifier", VERIFIER.to_owned()),
         ];
+        self.send("POST /token", &fields).await
+    }
+
+    pub(super) async fn refresh(&mut self, token: &str) -> Reply {
+        let fields = [("grant_type", "refresh_token".to_owned()), ("refresh_token", token.to_owned())];
         self.send("POST /token", &fields).await
     }
 }
@@ -116,7 +125,7 @@ fn field(page: &str, name: &str) -> String {
     input.split_once("value=\"").unwrap().1.split('"').next().unwrap().to_owned()
 }
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let argon2 = Argon2::from(Params::new(8, 1, 1, None).unwrap());
     let hash = argon2.hash_password_with_salt(PASSWORD.as_bytes(), b"saltsaltsaltsalt").unwrap().to_string();
     let sections = format!(
@@ -126,14 +135,15 @@ async fn world() -> World {
     World::with(Settings { sections, ..Default::default() }).await
 }
 
-const SCOPE: &str = "openid fhirUser offline_access launch/patient patient/Observation.rs patient/Patient.rs";
+pub(super) const SCOPE: &str =
+    "openid fhirUser offline_access launch/patient patient/Observation.rs patient/Patient.rs";
 
 #[test]
 fn a_launch_ends_in_a_token_for_one_patient_and_no_other_token_opens_fhir() {
     run(async {
         let world = world().await;
         world.plant(PASSWORD);
-        let mut browser = Browser { world: &world, connection: world.connect().await, cookies: Vec::new() };
+        let mut browser = Browser::before(&world).await;
         let code = browser.authorize(SCOPE, "pat").await;
         let tokens = browser.exchange(&code).await;
         assert_eq!(tokens.status, 200, "{}", tokens.all());
@@ -165,7 +175,7 @@ fn a_launch_ends_in_a_token_for_one_patient_and_no_other_token_opens_fhir() {
 fn a_code_used_twice_ends_the_token_that_it_gave() {
     run(async {
         let world = world().await;
-        let mut browser = Browser { world: &world, connection: world.connect().await, cookies: Vec::new() };
+        let mut browser = Browser::before(&world).await;
         let code = browser.authorize(SCOPE, "pat").await;
         let tokens: Value = browser.exchange(&code).await.json();
         let access = tokens["access_token"].as_str().unwrap().to_owned();
@@ -175,5 +185,40 @@ fn a_code_used_twice_ends_the_token_that_it_gave() {
         let reply = world.get("/fhir/Observation/o1", &access).await;
         assert_eq!(reply.status, 401, "{}", reply.all());
         world.finish().await;
+    });
+}
+
+// E3, E7, F5
+#[test]
+fn of_many_refreshes_at_once_one_is_given_and_the_log_says_which() {
+    run(async {
+        let world = world().await;
+        let mut browser = Browser::before(&world).await;
+        let code = browser.authorize(SCOPE, "pat").await;
+        let token = browser.exchange(&code).await.json()["refresh_token"].as_str().unwrap().to_owned();
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        let mut refreshes = tokio::task::JoinSet::new();
+        for number in 0..24 {
+            let mut connection = world.connect().await;
+            let request = request("POST /token", "", &[FORM], &form, &format!("refresh-{number}"));
+            refreshes.spawn(async move { connection.exchange(request.as_bytes(), false).await });
+        }
+        let replies = refreshes.join_all().await;
+        let given: Vec<&Reply> = replies.iter().filter(|reply| reply.status == 200).collect();
+        let [given] = given.as_slice() else { panic!("{} were given a token", given.len()) };
+        assert!(replies.iter().all(|reply| matches!(reply.status, 200 | 400 | 429)), "{}", replies[0].all());
+        let request_id = given.header("x-request-id").to_owned();
+        let records = world.finish().await;
+        let unreleased: Vec<u64> = records.iter().flat_map(|entry| entry.record.refers.clone()).collect();
+        let released: Vec<&str> = records
+            .iter()
+            .filter(|entry| entry.record.action.as_deref() == Some("token_refreshed"))
+            .filter(|entry| entry.record.outcome == Some(firebreak::audit::Ending::Released))
+            .filter(|entry| !unreleased.contains(&entry.seq))
+            .map(|entry| entry.record.request_id.as_deref().unwrap())
+            .collect();
+        assert_eq!(released, [request_id]);
+        let denied = records.iter().filter(|entry| entry.record.status == Some(400));
+        assert_eq!(denied.count(), replies.iter().filter(|reply| reply.status == 400).count());
     });
 }

@@ -123,3 +123,64 @@ fn a_person_denies_at_every_step() {
         assert_eq!(records.len(), 4, "{records:?}");
     });
 }
+
+// A8, P5, P6, B3 65: what was allowed is read, what was not is as if absent
+#[test]
+fn a_person_allows_only_some_categories_and_the_token_reads_nothing_more_widely() {
+    run(async {
+        let world = world().await;
+        let mut browser = Browser::new(&world);
+        let scope = "launch/patient patient/Condition.rs patient/Observation.rs patient/Patient.rs";
+        let page = browser.authorize(&request(scope)).await;
+        let page = browser.log_in(&page, "pat").await;
+        let offered = page.fields("only");
+        let laboratory = offered.iter().find(|part| part.ends_with("|laboratory")).unwrap();
+        let (transaction, csrf) = (page.field("transaction"), page.field("csrf"));
+        let fields = [
+            ("transaction", transaction.as_str()),
+            ("csrf", csrf.as_str()),
+            ("decision", "allow"),
+            ("scope", "patient/Patient.rs"),
+            ("scope", "patient/Observation.rs"),
+            ("only", laboratory.as_str()),
+        ];
+        let page = browser.post("/consent", &fields).await;
+        let given = token(&world, &exchange(&page.returned("code").unwrap()), &[]).await.json();
+        assert_eq!(text(&given, "scope"), format!("launch/patient {laboratory} patient/Patient.rs"));
+        let access = text(&given, "access_token");
+        assert_eq!(world.get("/fhir/Patient/P1", access).await.status, 200);
+        world.upstream.take_seen();
+        assert_eq!(world.get("/fhir/Observation/o1", access).await.status, 200);
+        assert_eq!(world.get("/fhir/Observation/v1", access).await.status, 404, "a vital sign");
+        world.upstream.take_seen();
+        let found = world.get("/fhir/Observation?_count=50", access).await;
+        let (_, category) = laboratory.split_once('?').unwrap();
+        let category = category.replace('|', "%7C");
+        let seen: Vec<String> = world.upstream.take_seen().iter().map(crate::upstream::Seen::below_base).collect();
+        assert_eq!(seen, [format!("GET Observation?subject=Patient/P1&{category}&_count=50")]);
+        let mut expected: Vec<String> = (0..23).step_by(2).map(|number| format!("x{number:02}")).collect();
+        expected.insert(0, "o1".to_owned());
+        assert_eq!(found.ids(), expected);
+        let refused = world.get("/fhir/Condition?patient=P1", access).await;
+        assert_eq!(refused.status, 403, "nothing of it was allowed");
+        assert!(world.upstream.take_seen().is_empty(), "the upstream was asked");
+        world.finish().await;
+    });
+}
+
+// P2, P8, F2
+#[test]
+fn scopes_come_back_in_the_words_of_the_request_whatever_version() {
+    run(async {
+        let world = world().await;
+        let scope = "launch/patient openid patient/Patient.read patient/Observation.rs offline_access";
+        let given = tokens(&world, "pat", scope).await;
+        assert_eq!(text(&given, "scope"), scope);
+        assert_eq!(world.get("/fhir/Patient?_id=P1", text(&given, "access_token")).await.status, 200);
+        let uris = "http://smarthealthit.org/fhir/scopes/patient/Patient.rs http://openid.net/specs/openid-connect-core-1_0#openid";
+        let given = tokens(&world, "pat", uris).await;
+        assert_eq!(text(&given, "scope"), "patient/Patient.rs openid");
+        assert!(given["id_token"].is_string());
+        world.finish().await;
+    });
+}

@@ -21,6 +21,7 @@ fn shown() -> BTreeMap<&'static str, &'static str> {
         ("authorize-post", "an_app_posts_its_request_from_its_own_page"),
         ("client-public", public),
         ("client-confidential-symmetric", "a_confidential_app_launches_with_basic_and_with_its_secret_in_the_body"),
+        ("client-confidential-asymmetric", "an_asymmetric_app_exchanges_its_code_and_refreshes_with_fresh_assertions"),
         ("sso-openid-connect", public),
         ("context-banner", ehr),
         ("context-style", ehr),
@@ -29,6 +30,7 @@ fn shown() -> BTreeMap<&'static str, &'static str> {
         ("context-standalone-patient", public),
         ("context-standalone-encounter", "an_encounter_of_the_chosen_patient_comes_with_the_token"),
         ("permission-offline", public),
+        ("permission-online", "online_access_ends_with_the_logout_and_offline_access_does_not"),
         ("permission-patient", public),
         ("permission-user", "every_advertised_scope_is_granted_and_works"),
         ("permission-v1", "every_advertised_scope_is_granted_and_works"),
@@ -36,6 +38,7 @@ fn shown() -> BTreeMap<&'static str, &'static str> {
     ])
 }
 
+// D7
 #[test]
 fn every_advertised_capability_is_shown_by_a_test() {
     run(async {
@@ -46,8 +49,10 @@ fn every_advertised_capability_is_shown_by_a_test() {
         assert_eq!(advertised, shown().into_keys().collect::<Vec<_>>());
         let sources = [
             include_str!("apps.rs"),
+            include_str!("backend_services.rs"),
             include_str!("ehr.rs"),
             include_str!("attacks.rs"),
+            include_str!("online.rs"),
             include_str!("patients.rs"),
             include_str!("discovery.rs"),
         ];
@@ -58,16 +63,18 @@ fn every_advertised_capability_is_shown_by_a_test() {
     });
 }
 
+// D6
 #[test]
 fn every_advertised_scope_is_granted_and_works() {
     run(async {
         let world = world().await;
         let document = world.get("/fhir/.well-known/smart-configuration", "").await.json();
         for scope in strings(&document["scopes_supported"]) {
-            if scope == "launch" {
-                continue; // Shown by the EHR launch.
+            // Shown by the EHR launch, and by backend services.
+            if scope == "launch" || scope.starts_with("system/") {
+                continue;
             }
-            let asked = if scope == "launch/encounter" || scope == "offline_access" {
+            let asked = if matches!(scope, "launch/encounter" | "offline_access" | "online_access") {
                 format!("launch/patient {scope}")
             } else {
                 scope.to_owned()
@@ -131,9 +138,12 @@ fn every_url_of_the_discovery_documents_is_ours_and_answers() {
                 let path = url.strip_prefix(ISSUER).unwrap_or_else(|| panic!("{name}: {url}"));
                 let reply = world.get(path, "").await;
                 let expected = match name.as_str() {
-                    "jwks_uri" => 200,
+                    "jwks_uri" | "management_endpoint" | "end_session_endpoint" => 200,
                     "authorization_endpoint" => 400,
-                    "token_endpoint" => 405,
+                    "token_endpoint"
+                    | "pushed_authorization_request_endpoint"
+                    | "introspection_endpoint"
+                    | "revocation_endpoint" => 405,
                     other => panic!("nothing shows that `{other}` works"),
                 };
                 assert_eq!(reply.status, expected, "{name}");
@@ -164,6 +174,7 @@ fn shared_with(reply: &Reply) -> &str {
     reply.header("access-control-allow-origin")
 }
 
+// R5, O7, T6, B3 76
 #[test]
 fn a_registered_origin_reads_tokens_and_fhir_and_another_discovery_alone() {
     run(async {
@@ -204,13 +215,16 @@ fn a_registered_origin_reads_tokens_and_fhir_and_another_discovery_alone() {
             let asks = ["Access-Control-Request-Method: GET"];
             assert_eq!(from(&world, &format!("OPTIONS {path}"), "https://any.example", "", &asks).await.status, 204);
         }
-        for path in ["/authorize", "/login", "/consent", "/patient", "/authorize/continue", "/launch-contexts"] {
+        for path in
+            ["/authorize", "/login", "/consent", "/patient", "/authorize/continue", "/launch-contexts", "/introspect"]
+        {
             assert_eq!(shared_with(&from(&world, &format!("GET {path}"), app, "", &[]).await), "", "{path}");
         }
         world.finish().await;
     });
 }
 
+// B2 48, T6
 #[test]
 fn a_browser_app_is_told_that_it_is_throttled() {
     run(async {

@@ -305,3 +305,28 @@ fn of_many_copies_of_one_assertion_at_the_same_time_one_is_accepted() {
         world.finish().await;
     });
 }
+
+// L3, T8, B1 9: the encounter of a launch is looked up, whoever vouches for it
+#[test]
+fn an_encounter_of_another_patient_does_not_launch_and_is_never_told() {
+    run(async {
+        let world = world().await;
+        for (ehr, encounter) in [("ehr", "e2"), ("ehr", "no-such-encounter"), ("plain-ehr", "e2")] {
+            let mut body = json!({"client_id": "spa", "patient": "P1", "encounter": encounter});
+            if ehr == "ehr" {
+                body["user"] = context()["user"].clone();
+            }
+            let launch = handle(&world, ehr, &body).await;
+            let mut browser = Browser::new(&world);
+            let page = browser.authorize(&launching(&launch)).await;
+            let page = if ehr == "ehr" { page } else { browser.log_in(&page, "dr").await };
+            assert_eq!(
+                (page.refusal().as_str(), page.returned("state").as_deref()),
+                ("invalid_request", Some("st4te"))
+            );
+        }
+        let alone = hand_over(&world, "ehr", &json!({"client_id": "spa", "encounter": "e1"})).await;
+        assert_eq!(refusal(&alone), refused(422, "invalid_launch_context"));
+        world.finish().await;
+    });
+}

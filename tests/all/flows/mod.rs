@@ -2,17 +2,34 @@
 //! story per file. Codes, tokens, passwords and the like are kept in mind by the world: none of them may turn up in its logs.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
 
+mod advertised;
 mod apps;
 mod attacks;
 mod audited;
+mod backend_services;
+mod best_practice;
 mod browser;
 mod consents;
 mod discovery;
+mod dpop;
 mod ehr;
+mod federation;
+mod frames;
+mod guessing;
+mod introspection;
+mod managing;
+mod online;
+mod par;
 mod patients;
 mod refresh;
+mod registration;
+mod revocation;
+mod rotation;
 mod setting;
+mod sharing;
+pub(crate) mod story;
 mod token_endpoint;
+mod token_exchange;
 
-use browser::Browser;
+use browser::{Browser, Page};
 use setting::*;

@@ -56,6 +56,13 @@ impl EhrKey {
     }
 }
 
+impl EhrKey {
+    /// Where the public half is registered from.
+    pub(super) fn jwks_file(&self) -> String {
+        self.directory.path().join("jwks.json").display().to_string()
+    }
+}
+
 /// Cheap parameters: these tests are about what happens around the hash.
 static HASH: LazyLock<String> = LazyLock::new(|| {
     let argon2 = Argon2::from(Params::new(8, 1, 1, None).unwrap());
@@ -65,9 +72,9 @@ static HASH: LazyLock<String> = LazyLock::new(|| {
 /// The sections of everybody in these stories; `app`, a public client, is in every world.
 pub(super) fn sections() -> String {
     let secret = Digest::of(SECRET).to_hex();
-    let scope = "openid fhirUser offline_access launch/patient launch/encounter patient/*.rs user/*.rs";
+    let scope = "openid fhirUser offline_access online_access launch/patient launch/encounter patient/*.rs user/*.rs introspect";
     let client = |id: &str, more: &str| {
-        let redirect = if more.contains("redirect_uris") {
+        let redirect = if more.starts_with("redirect_uris") {
             String::new()
         } else {
             format!("redirect_uris = [\"https://{id}.example.org/cb\"]\n")
@@ -85,10 +92,17 @@ pub(super) fn sections() -> String {
         )
     };
     [
-        client("spa", "launch_urls = [\"https://spa.example.org/launch?theme=dark\"]"),
+        client(
+            "spa",
+            "launch_urls = [\"https://spa.example.org/launch?theme=dark\"]\n\
+             post_logout_redirect_uris = [\"https://spa.example.org/bye\", \"https://spa.example.org/bye?keep=1\"]",
+        ),
         client(
             "server",
-            &format!("client_secret_sha256 = \"{secret}\"\nlaunch_urls = [\"https://server.example.org/launch\"]"),
+            &format!(
+                "client_secret_sha256 = \"{secret}\"\nintrospects = true\n\
+                 launch_urls = [\"https://server.example.org/launch\"]"
+            ),
         ),
         client("approved", "approved = true\nlaunch_urls = [\"https://approved.example.org/launch\"]"),
         client("native", "redirect_uris = [\"http://127.0.0.1/cb\", \"http://[::1]/cb\"]"),
@@ -98,6 +112,12 @@ pub(super) fn sections() -> String {
             "ehr",
             "vouches_for_users = true\nuser_issuers = [\"https://gw.example.org\", \"https://idp.example.org\"]\n\
              user_types = [\"Practitioner\"]\nroles = [\"clinician\"]",
+        ),
+        ehr(
+            "framing-ehr",
+            "vouches_for_users = true\nuser_issuers = [\"https://idp.example.org\"]\nuser_types = [\"Practitioner\"]\n\
+             roles = [\"clinician\"]\npartitioned_cookies = true\n\
+             frame_ancestors = [\"https://ehr.example.org\", \"https://portal.example.org\"]",
         ),
         ehr("plain-ehr", "user_issuers = [\"https://gw.example.org\"]\nuser_types = [\"Practitioner\"]"),
         user("dr", "fhir_user = \"Practitioner/d1\"\nroles = [\"clinician\"]"),

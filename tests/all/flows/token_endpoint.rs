@@ -57,7 +57,7 @@ fn b2_20_only_a_posted_form_with_each_parameter_once_is_read() {
 fn b2_21_an_unknown_grant_type_is_refused_before_anything_else() {
     run(async {
         let world = world().await;
-        for grant_type in ["not_a_grant_type", "password", "implicit", "client_credentials", "Authorization_Code"] {
+        for grant_type in ["not_a_grant_type", "password", "implicit", "Client_Credentials", "Authorization_Code"] {
             let reply = token(&world, &[("grant_type", grant_type), ("client_id", "app")], &[]).await;
             assert_eq!(refusal(&reply), refused(400, "unsupported_grant_type"), "{grant_type}");
         }

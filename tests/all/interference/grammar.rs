@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bodies;
+use super::vocabulary::{FORM, HEADERS, IDS, METHODS, MODIFIERS, NAMES, TYPES, VALUES};
+
 /// Random choices that can be made again from their seed (xorshift64*).
 pub(super) struct Dice(u64);
 
@@ -25,16 +28,16 @@ impl Dice {
         self.below(many) == 0
     }
 
-    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+    pub(super) fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
         all[self.below(all.len())]
     }
 }
 
 /// One request; where the worlds give different links, one target for each.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ask {
-    method: String,
-    targets: Vec<String>,
+    pub(super) method: String,
+    pub(super) targets: Vec<String>,
     pub(super) headers: Vec<String>,
     pub(super) body: String,
 }
@@ -43,246 +46,13 @@ pub(super) fn corpus() -> impl Iterator<Item = Ask> {
     include_str!("corpus.jsonl").lines().map(|line| serde_json::from_str(line).unwrap())
 }
 
-const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
-const TYPES: &[&str] = &[
-    "Observation",
-    "Observation",
-    "Observation",
-    "Observation",
-    "Patient",
-    "Patient",
-    "Condition",
-    "Appointment",
-    "Encounter",
-    "MedicationRequest",
-    "AllergyIntolerance",
-    "Device",
-    "Practitioner",
-    "Group",
-    "Provenance",
-    "Bundle",
-    "Binary",
-    "Parameters",
-    "RelatedPerson",
-    "Organization",
-    "observation",
-    "Nonsense",
-    "OperationOutcome",
-    "List",
-    "AuditEvent",
-];
-const IDS: &[&str] = &[
-    "o1", "v1", "o2", "v2", "o3", "o4", "mixed", "moved", "x00", "x22", "y00", "y05", "y22", "z1", "z2", "z3", "P1",
-    "P2", "P3", "c1", "c2", "e1", "e2", "a1", "a2", "m1", "m2", "al1", "al2", "dev1", "dev2", "d1", "d2", "g1", "pr1",
-    "b1", "bin1", "never", "O1", "O2", "p1", "p2", "Y00", "C2", "Moved", "-", "a.b", "..", "o2%00", "o2%20", "o2,o1",
-];
-const NAMES: &[&str] = &[
-    "_id",
-    "_id",
-    "subject",
-    "patient",
-    "subject",
-    "patient",
-    "category",
-    "code",
-    "code",
-    "status",
-    "date",
-    "performer",
-    "encounter",
-    "actor",
-    "identifier",
-    "name",
-    "family",
-    "gender",
-    "birthdate",
-    "link",
-    "member",
-    "target",
-    "value-string",
-    "general-practitioner",
-    "_count",
-    "_count",
-    "_sort",
-    "_total",
-    "_summary",
-    "_elements",
-    "_format",
-    "_pretty",
-    "_lastUpdated",
-    "_tag",
-    "_security",
-    "_profile",
-    "_text",
-    "_content",
-    "_filter",
-    "_query",
-    "_list",
-    "_in",
-    "_include",
-    "_revinclude",
-    "_include:iterate",
-    "_contained",
-    "_has:Observation:patient:code",
-    "_has:Group:member:_id",
-    "patient.name",
-    "subject:Patient.name",
-    "encounter.status",
-    "performer:Practitioner.name",
-    "_getpages",
-    "_page",
-    "_offset",
-    "_type",
-    "_since",
-    "access_token",
-    "nosuch",
-    "focus",
-    "has-member",
-    "",
-];
-const MODIFIERS: &[&str] = &[
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    ":missing",
-    ":not",
-    ":exact",
-    ":contains",
-    ":text",
-    ":identifier",
-    ":Patient",
-    ":Group",
-    ":above",
-    ":in",
-    ":of-type",
-    ":bogus",
-    ":not-in",
-];
-const VALUES: &[&str] = &[
-    "P1",
-    "P2",
-    "Patient/P1",
-    "Patient/P2",
-    "Patient/P3",
-    "Patient/P1,Patient/P2",
-    "https://gw.example.org/fhir/Patient/P1",
-    "https://gw.example.org/fhir/Patient/P2",
-    "http://evil.example/Patient/P1",
-    "Group/g1",
-    "Practitioner/d1",
-    "Practitioner/d2",
-    "Encounter/e1",
-    "Encounter/e2",
-    "o1",
-    "o2",
-    "o1,o2,v1,v2",
-    "x05,y05,z5",
-    "moved",
-    "mixed",
-    "laboratory",
-    "vital-signs",
-    "http://loinc.org|1234-5",
-    "1234-5",
-    "2093-3",
-    "moving",
-    "gout",
-    "asthma",
-    "nuts",
-    "1049221",
-    "urn:mrn|1",
-    "urn:mrn|2",
-    "urn:mrn|",
-    "true",
-    "false",
-    "final",
-    "amended",
-    "2024-02-10",
-    "ge2024-02-10",
-    "1974-12-25",
-    "Chalmers",
-    "Canar",
-    "male",
-    "female",
-    "date",
-    "-date",
-    "code,-date",
-    "_id",
-    "patient.birthdate",
-    "0",
-    "1",
-    "2",
-    "5",
-    "10",
-    "1000",
-    "-1",
-    "id,code",
-    "subject",
-    "data",
-    "text",
-    "count",
-    "json",
-    "xml",
-    "accurate",
-    "none",
-    "*",
-    "Observation:subject",
-    "Observation:performer",
-    "Group:member",
-    "a\\,b",
-    "a\\|b",
-    "subject eq \"Patient/P2\"",
-    "a;patient=P2",
-    "%",
-    "",
-    "x&patient=P2",
-    "ä",
-    "'",
-    "\u{0}",
-];
-const METHODS: &[&str] =
-    &["GET", "GET", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"];
-const HEADERS: &[&str] = &[
-    "If-None-Match: *",
-    "If-None-Match: W/\"1\"",
-    "If-None-Match: \"2\"",
-    "If-Modified-Since: Mon, 01 Jan 2029 00:00:00 GMT",
-    "Accept: application/fhir+json",
-    "Accept: application/fhir+xml",
-    "Accept: text/html, */*",
-    "Prefer: handling=lenient",
-    "Prefer: respond-async",
-    "Prefer: return=representation",
-    "X-Patient-Id: P2",
-    "X-HTTP-Method-Override: DELETE",
-    "Range: bytes=0-9",
-    "Cookie: a=b",
-    "Origin: https://app.example.org",
-    "Origin: https://evil.example",
-    "If-Match: W/\"1\"",
-    "If-None-Exist: _id=o2",
-    "X-Cascade: delete",
-    "Accept-Encoding: gzip",
-    "X-Provenance: {}",
-    "Authorization: Bearer x",
-];
-const BODIES: &[&str] = &[
-    "",
-    "{}",
-    r#"{"resourceType":"Observation","id":"o2","status":"final","subject":{"reference":"Patient/P2"}}"#,
-    r#"{"resourceType":"Observation","status":"final","subject":{"reference":"Patient/P1"},"encounter":{"reference":"Encounter/e2"}}"#,
-    r#"{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Observation/o2"}}]}"#,
-    r#"[{"op":"test","path":"/status","value":"final"}]"#,
-    "patient=P2",
-    "[",
-];
-
 impl Ask {
     pub(super) fn follow(one: String, other: String) -> Self {
         Self { method: "GET".to_owned(), targets: vec![one, other], headers: Vec::new(), body: String::new() }
+    }
+
+    pub(super) fn change(method: &str, target: String, headers: Vec<String>, body: String) -> Self {
+        Self { method: method.to_owned(), targets: vec![target], headers, body }
     }
 
     pub(super) fn line(&self, world: usize) -> String {
@@ -292,7 +62,7 @@ impl Ask {
     pub(super) fn any(dice: &mut Dice) -> Self {
         let mut ask = Self { method: "GET".to_owned(), targets: Vec::new(), headers: Vec::new(), body: String::new() };
         let of = dice.of(TYPES);
-        let mut target = match dice.below(20) {
+        let mut target = match dice.below(22) {
             0..=7 => format!("/fhir/{of}{}", query(dice, 4)),
             8..=11 => format!("/fhir/{}", read(dice)),
             12 => format!("/fhir/{}{}", read(dice), query(dice, 1)),
@@ -303,6 +73,20 @@ impl Ask {
                 query(dice, 4).trim_start_matches('?').clone_into(&mut ask.body);
                 format!("/fhir/{of}/_search{}", if dice.one_in(3) { query(dice, 2) } else { String::new() })
             }
+            17 if dice.one_in(2) => format!(
+                "/fhir/{}/_history{}",
+                read(dice),
+                dice.of(&[
+                    "",
+                    "",
+                    "?_count=1",
+                    "?_count=2&_since=2020",
+                    "?_at=2024",
+                    "?_elements=code",
+                    "?_sort=-date",
+                    "?_summary=true"
+                ])
+            ),
             17 => {
                 let (one, other) = (read(dice), dice.of(TYPES));
                 let shapes = [
@@ -310,32 +94,49 @@ impl Ask {
                     format!("{of}/_history"),
                     "_history".to_owned(),
                     format!("{one}/{other}"),
+                    format!("Patient/P1/{other}"),
+                    format!("Patient/P2/{other}"),
+                    format!("Encounter/e2/{other}"),
                     format!("{one}/*"),
                     format!("{one}/$everything"),
+                    "Patient/P1/$everything".to_owned(),
                     format!("{of}/$lastn"),
+                    format!("{of}/$docref"),
                     "$export".to_owned(),
+                    format!("{of}/$export"),
                     "$graphql".to_owned(),
                     format!("{one}/$validate"),
                     "metadata".to_owned(),
                     String::new(),
                     format!("?_type={of}"),
                     format!("{one}/$meta"),
+                    format!("{one}/$meta-delete"),
+                    format!("{of}/$match"),
+                    format!("{one}/$document"),
                     format!("{of}/$everything"),
+                    "Patient/P1/$everything?_type=Observation,Practitioner,Condition".to_owned(),
+                    "Encounter/e1/$everything".to_owned(),
+                    "Encounter/e2/$everything".to_owned(),
+                    "Observation/$lastn?max=2".to_owned(),
+                    "DocumentReference/$docref?patient=P1".to_owned(),
+                    "Observation/$docref?patient=P2".to_owned(),
+                    format!("Patient/{}/$summary", dice.of(IDS)),
+                    "CodeSystem/$lookup?code=x".to_owned(),
                     ".well-known/smart-configuration".to_owned(),
                 ];
-                format!("/fhir/{}{}", shapes[dice.below(shapes.len())], query(dice, 1))
+                if dice.one_in(5) {
+                    "POST".clone_into(&mut ask.method);
+                    ask.headers.push("Content-Type: application/fhir+json".to_owned());
+                    ask.body = bodies::parameters(dice).to_string();
+                }
+                format!("/fhir/{}{}", shapes[dice.below(shapes.len())], query(dice, 2))
             }
-            18 => {
-                dice.of(METHODS).clone_into(&mut ask.method);
-                dice.of(BODIES).clone_into(&mut ask.body);
-                let media_type = dice.of(&[
-                    "application/fhir+json",
-                    "application/json-patch+json",
-                    "application/json",
-                    "text/plain",
-                ]);
-                ask.headers.push(format!("Content-Type: {media_type}"));
-                if dice.one_in(2) { format!("/fhir/{}", read(dice)) } else { format!("/fhir/{of}{}", query(dice, 2)) }
+            18 => write(dice, &mut ask),
+            19 => {
+                "POST".clone_into(&mut ask.method);
+                ask.headers.push("Content-Type: application/fhir+json".to_owned());
+                ask.body = bodies::bundle(dice, 2).to_string();
+                dice.of(&["/fhir", "/fhir/", "/fhir", "/fhir/Bundle", "/fhir/$process-message"]).to_owned()
             }
             _ => {
                 let path = format!("/fhir/{}", read(dice));
@@ -364,12 +165,42 @@ impl Ask {
     }
 }
 
-fn read(dice: &mut Dice) -> String {
+/// A change of one resource, or what looks like one.
+fn write(dice: &mut Dice, ask: &mut Ask) -> String {
     let id = dice.of(IDS);
-    // Mostly the type that has such an id.
-    let of = match id.as_bytes().first() {
+    let of = type_of(id, dice);
+    let (method, media_type, target) = match dice.below(10) {
+        0..=2 => ("POST", "application/fhir+json", of.to_owned()),
+        3 | 4 => ("PUT", "application/fhir+json", format!("{of}/{id}")),
+        5 | 6 => ("PATCH", "application/json-patch+json", format!("{of}/{id}")),
+        7 => ("DELETE", "", format!("{of}/{id}")),
+        8 => (dice.of(&["PUT", "PATCH", "DELETE"]), "application/fhir+json", format!("{of}{}", query(dice, 2))),
+        _ => (dice.of(METHODS), dice.of(&["application/json", "text/plain", "application/fhir+xml"]), read(dice)),
+    };
+    method.clone_into(&mut ask.method);
+    ask.body = match method {
+        "DELETE" => String::new(),
+        "PATCH" => bodies::patch(dice).to_string(),
+        _ => bodies::resource(dice, of, id).to_string(),
+    };
+    if dice.one_in(20) {
+        dice.of(&["", "{}", "[", "null", "{\"resourceType\":\"Observation\"}"]).clone_into(&mut ask.body);
+    }
+    if !media_type.is_empty() {
+        ask.headers.push(format!("Content-Type: {media_type}"));
+    }
+    if dice.one_in(3) {
+        ask.headers.push(dice.of(&["If-Match: W/\"1\"", "If-None-Exist: _id=o2", "If-Match: *"]).to_owned());
+    }
+    format!("/fhir/{target}")
+}
+
+/// Mostly the type that has such an id.
+fn type_of<'a>(id: &str, dice: &mut Dice) -> &'a str {
+    match id.as_bytes().first() {
         _ if dice.one_in(5) => dice.of(TYPES),
         Some(b'P') => "Patient",
+        Some(b'p') if id.starts_with("pr") => "Provenance",
         Some(b'c') => "Condition",
         Some(b'e') => "Encounter",
         Some(b'a') if id.starts_with("al") => "AllergyIntolerance",
@@ -378,7 +209,12 @@ fn read(dice: &mut Dice) -> String {
         Some(b'd') if id.starts_with("dev") => "Device",
         Some(b'd') => "Practitioner",
         _ => "Observation",
-    };
+    }
+}
+
+fn read(dice: &mut Dice) -> String {
+    let id = dice.of(IDS);
+    let of = type_of(id, dice);
     format!("{of}/{id}")
 }
 

@@ -9,10 +9,21 @@
 )]
 
 mod answers;
+mod attacks;
+mod binary;
+mod bundles;
+mod faults;
+mod histories;
+mod narrowing;
+mod operations;
 mod pages;
+mod provenance;
 mod reads;
 mod refusals;
+mod search_by;
 mod searches;
+mod sizes;
+mod writes;
 
 use crate::world::{Grant, Reply, World};
 

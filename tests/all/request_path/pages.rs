@@ -6,6 +6,7 @@ use super::{asked, b};
 use crate::upstream::Answer;
 use crate::world::{Grant, Settings, World, run};
 use firebreak::clock::Clock;
+use firebreak::keys::{PUBLISHED_BEFORE, Rotation, rotate};
 
 const PAGED: &str = "/fhir/Observation?code=1234-5&_count=10";
 
@@ -33,7 +34,32 @@ fn pages_are_followed_to_the_end_and_never_name_the_upstream() {
         assert!(ids.iter().all(|id| id.starts_with('x')));
         let seen = asked(&world);
         assert_eq!(seen.len(), 3);
-        assert!(seen[1].contains("_getpages=0&_getpagesoffset=10"), "{seen:?}");
+        assert!(seen[1].contains("&_getpagesoffset=10"), "{seen:?}");
+        world.finish().await;
+    });
+}
+
+// A link lives as long as it is valid, whatever is rotated meanwhile.
+#[test]
+fn a_link_is_followed_for_an_hour_while_the_keys_rotate() {
+    run(async {
+        let start = 1_790_000_000;
+        let world = World::with(Settings { clock: Clock::fixed(start), ..Default::default() }).await;
+        let a = world.token(&Grant::patient("patient/*.rs", "P1").with(|claims| {
+            (claims.iat, claims.exp) = (start, start + 100_000);
+        }));
+        let first = world.get(PAGED, &a).await.link("next").unwrap();
+        rotate(&world.state.path().join("state/keys"), &world.clock, Rotation::InTurn).unwrap();
+        world.advance(PUBLISHED_BEFORE - 1).await;
+        let last = world.get(PAGED, &a).await.link("next").unwrap();
+        for later in [0, 1, 1_000, 2_599] {
+            world.advance(later).await;
+            world.grants.keys.reload().unwrap();
+            assert_eq!(world.get(&last, &a).await.status, 200, "sealed by the key that is rotated away");
+            let sealed_now = world.get(PAGED, &a).await.link("next").unwrap();
+            assert_eq!(world.get(&sealed_now, &a).await.status, 200);
+        }
+        assert_eq!(world.get(&first, &a).await.status, 410, "its hour is over");
         world.finish().await;
     });
 }

@@ -4,6 +4,7 @@ use super::{asked, assert_absent, b, header_names};
 use crate::upstream::{Answer, data};
 use crate::world::{Grant, World, run};
 
+// B3 64
 #[test]
 fn case_106_own_hidden_absent_and_deleted() {
     run(async {

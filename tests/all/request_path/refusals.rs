@@ -3,7 +3,7 @@
 use crate::upstream::Answer;
 use crate::world::{BASE, Grant, Settings, World, run};
 use firebreak::clock::Clock;
-use firebreak::jose::Keys;
+use firebreak::keys::Keys;
 
 #[test]
 fn rows_60_to_62_and_80_credentials() {
@@ -199,9 +199,9 @@ fn row_63_scopes_contexts_and_policies() {
             (101, scoped("patient/*.rs"), "Group?member=Patient/P1"),
             (101, scoped("patient/*.rs"), "Group/g1"),
             (104, scoped("patient/*.rs"), "Practitioner?name=x"),
-            (104, scoped("patient/*.rs"), "Organization/x"),
+            (104, scoped("patient/Observation.rs"), "Practitioner/d1"),
             (112, scoped("patient/*.rs"), "Observation/_history"),
-            (190, scoped("patient/*.rs"), "Observation/o2/$validate"),
+            (190, scoped("patient/Patient.rs"), "Observation/o2/$validate"),
             (191, scoped("patient/*.rs"), "$foo"),
         ];
         for (number, grant, target) in cases {
@@ -322,5 +322,41 @@ fn values_of_a_request_are_not_repeated_in_an_error() {
         let reply = world.send("SECRET /fhir/Observation", &a, &["Accept: SECRET/x", "Prefer: SECRET"], "").await;
         assert!(!reply.all().contains("SECRET"));
         world.finish().await;
+    });
+}
+
+// Decision 11: a request that is refused before its token is looked at has its record all the same.
+#[test]
+fn what_cannot_be_read_is_recorded_for_whose_good_token_it_brings() {
+    run(async {
+        // Stands below [limits].
+        let sections = "body_bytes = 1024\n".to_owned();
+        let world = World::with(Settings { sections, ..Default::default() }).await;
+        let (a, long) = (world.token_a(), "x".repeat(2_000));
+        let form = "Content-Type: application/x-www-form-urlencoded";
+        let mut bad = a.clone();
+        bad.replace_range(a.len() - 12..a.len() - 10, "xy");
+        world.secret(&bad);
+        let refused = [
+            ("GET /fhir/NoSuchType/1", &*a, 404, "path_unknown"),
+            ("GET /fhir/Observation?patient=%zz", &*a, 400, "request_malformed"),
+            ("TRACE /fhir/Observation", &*a, 405, "method_not_allowed"),
+            ("GET /fhir/Observation/o1?_format=xml", &*a, 406, "representation_not_acceptable"),
+        ];
+        for (line, token, status, _) in refused {
+            assert_eq!(world.send(line, token, &[], "").await.status, status, "{line}");
+        }
+        assert_eq!(world.send("POST /fhir/Observation/_search", &a, &[form], &long).await.status, 413);
+        // A guess is not told apart from no token: the same answer, and no record.
+        for (line, _, status, _) in refused {
+            assert_eq!(world.send(line, &bad, &[], "").await.status, status, "{line}");
+            assert_eq!(world.send(line, "", &[], "").await.status, status, "{line}");
+        }
+        let records = world.finish().await;
+        let of_user: Vec<_> = records.iter().filter(|entry| entry.record.sub.is_some()).collect();
+        let reasons: Vec<_> = of_user.iter().map(|entry| entry.record.reason.as_deref().unwrap()).collect();
+        let expected: Vec<_> = refused.iter().map(|(.., reason)| *reason).chain(["request_too_large"]).collect();
+        assert_eq!(reasons, expected);
+        assert!(of_user.iter().all(|entry| entry.record.client_id.is_some() && entry.record.method.is_some()));
     });
 }

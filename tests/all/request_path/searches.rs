@@ -232,7 +232,9 @@ fn types_are_searched_only_as_far_as_scope_and_policy_reach() {
             (&patient, "Observation/o1", 200),
             (&patient, "Observation/o2", 404),
             (&patient, "Patient/P2", 404),
-            (&patient, "Practitioner/d1", 403),
+            (&patient, "Practitioner/d1", 200),
+            (&patient, "Practitioner?name=x", 403),
+            (&patient, "Practitioner?_id=d1", 403),
         ] {
             let reply = world.get(&format!("/fhir/{target}"), token).await;
             assert_eq!(reply.status, status, "{target}: {}", reply.all());

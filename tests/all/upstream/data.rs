@@ -6,10 +6,13 @@ const LAB: &str = r#""category":[{"coding":[{"system":"http://terminology.hl7.or
 const VITALS: &str = r#""category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"vital-signs"}]}]"#;
 const META: &str = r#""meta":{"versionId":"1","lastUpdated":"2024-01-01T00:00:00Z"}"#;
 
+/// The practitioner whom P1's data refer to, who may be read by id.
+const SHARED: &str = "d1";
+
 /// A resource with one version; `rest` are its members after `meta`.
 pub(crate) fn resource(resource_type: &str, id: &str, owner: Option<&'static str>, rest: &str) -> Resource {
-    let canary =
-        if owner == Some("P1") { String::new() } else { format!(r#","language":"CANARY-{resource_type}-{id}""#) };
+    let open = owner == Some("P1") || id == SHARED;
+    let canary = if open { String::new() } else { format!(r#","language":"CANARY-{resource_type}-{id}""#) };
     let text = format!(r#"{{"resourceType":"{resource_type}","id":"{id}",{META}{canary},{rest}}}"#);
     Resource { resource_type: resource_type.to_owned(), id: id.to_owned(), owner, versions: vec![Some(text)] }
 }
@@ -31,6 +34,30 @@ fn versions(resource_type: &str, id: &str, owner: Option<&'static str>, subjects
         ))
     });
     Resource { resource_type: resource_type.to_owned(), id: id.to_owned(), owner, versions: versions.collect() }
+}
+
+/// Documents and the Binaries that they refer to.
+pub(crate) fn attachments() -> Vec<Resource> {
+    let document = |id: &str, owner: &'static str, url: &str| {
+        let rest = format!(
+            r#""status":"current","subject":{{"reference":"Patient/{owner}"}},"content":[{{"attachment":{{"url":"{url}"}}}}]"#
+        );
+        resource("DocumentReference", id, Some(owner), &rest)
+    };
+    let binary = |id: &str, owner: &'static str, context: &str| {
+        let data = if owner == "P1" { "aGVsbG8=" } else { "Q0FOQVJZ" };
+        resource("Binary", id, Some(owner), &format!(r#""contentType":"text/plain","data":"{data}"{context}"#))
+    };
+    vec![
+        document("doc1", "P1", "{BASE}/Binary/bin2"),
+        document("doc2", "P2", "{BASE}/Binary/bin3"),
+        // Somebody else's is attached to it, and stays hidden.
+        document("doc3", "P1", "{BASE}/Binary/bin4"),
+        binary("bin2", "P1", ""),
+        binary("bin3", "P2", ""),
+        binary("bin4", "P2", r#","securityContext":{"reference":"Patient/P2"}"#),
+        binary("bin5", "P1", r#","securityContext":{"reference":"Patient/P1"}"#),
+    ]
 }
 
 /// The whole sample.
@@ -136,6 +163,12 @@ pub(crate) fn sample() -> Vec<Resource> {
             "g1",
             None,
             r#""type":"person","actual":true,"member":[{"entity":{"reference":"Patient/P1"}},{"entity":{"reference":"Patient/P2"}}]"#,
+        ),
+        resource(
+            "Provenance",
+            "pr2",
+            Some("P1"),
+            r#""target":[{"reference":"Observation/o1"}],"recorded":"2024-01-01T00:00:00Z","agent":[{"who":{"reference":"Practitioner/d1"}}]"#,
         ),
         resource(
             "Provenance",

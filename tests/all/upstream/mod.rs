@@ -1,5 +1,5 @@
 //! A FHIR server for the tests: it records every request as it came on the socket, answers honestly from a small store in
-//! memory, and lies or fails on demand. HTTP/1.1 is written by hand here, so that every fault of a server can be acted.
+//! memory, and lies or fails on demand.
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 pub(crate) mod data;
@@ -10,24 +10,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
+use crate::world::server::{Server, Socket};
+
+pub(crate) use crate::world::server::Seen;
 pub(crate) use store::{Resource, Store};
 
 /// The path of the FHIR base.
 pub(crate) const PATH: &str = "/upstream/r4";
-
-/// A request as it arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// The request line without the version, such as `GET /upstream/r4/Patient/P1`.
-    pub(crate) line: String,
-    /// All header fields, names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    /// The body.
-    pub(crate) body: String,
-}
 
 impl Seen {
     /// The request line with the base taken off, and the body: `GET Patient/P1`, `POST Patient/_search name=x`.
@@ -49,6 +40,12 @@ pub(crate) enum Answer {
     Reset(Vec<u8>),
     /// Nothing, ever.
     Hang,
+    /// What the store says, when as many requests wait as the barrier is for.
+    Held(Arc<tokio::sync::Barrier>),
+    /// What was asked is done, and then the connection is reset.
+    DoneThenReset,
+    /// What was asked is done, and nothing is said of it.
+    DoneThenHang,
     /// Head, then one byte of the body at a time.
     Drip(String, Duration),
 }
@@ -73,42 +70,34 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     store: Mutex<Store>,
     behaviour: Mutex<Behaviour>,
+    /// The gateway's probes, and what answers them: kept apart, for a test is rarely about them.
+    probes: Mutex<Vec<Seen>>,
+    probed: Mutex<Behaviour>,
 }
 
 /// A running server. It ends when it is dropped.
 pub(crate) struct Upstream {
     address: SocketAddr,
     state: Arc<State>,
-    accepting: JoinHandle<()>,
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
+    _server: Server,
 }
 
 impl Upstream {
     /// Serves `resources`.
     pub(crate) async fn start(resources: Vec<Resource>) -> Self {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
+        let socket = Socket::bind().await;
+        let address = socket.address();
         let store = Store::new(format!("http://{address}{PATH}"), resources);
         let state = Arc::new(State {
             seen: Mutex::default(),
             store: Mutex::new(store),
             behaviour: Mutex::new(Arc::new(|_| Answer::Honest)),
+            probes: Mutex::default(),
+            probed: Mutex::new(Arc::new(|_| Answer::Honest)),
         });
         let shared = Arc::clone(&state);
-        let accepting = tokio::spawn(async move {
-            // Dropped with the task, and with it every connection.
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((stream, _)) = socket.accept().await {
-                connections.spawn(serve(stream, Arc::clone(&shared)));
-                while connections.try_join_next().is_some() {}
-            }
-        });
-        Self { address, state, accepting }
+        let server = socket.serve(move |stream| serve(stream, Arc::clone(&shared)));
+        Self { address, state, _server: server }
     }
 
     /// Host and port, which nobody behind the gateway may learn.
@@ -125,6 +114,16 @@ impl Upstream {
         *self.state.behaviour.lock().unwrap() = Arc::new(behaviour);
     }
 
+    /// From now on `behaviour` answers the gateway's probes of how searches are confined. Otherwise the store does.
+    pub(crate) fn answer_probes(&self, behaviour: impl Fn(&Seen) -> Answer + Send + Sync + 'static) {
+        *self.state.probed.lock().unwrap() = Arc::new(behaviour);
+    }
+
+    /// The probes since this was called last.
+    pub(crate) fn take_probes(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.state.probes.lock().unwrap())
+    }
+
     /// Changes what is stored.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Store)) {
         change(&mut self.state.store.lock().unwrap());
@@ -133,6 +132,11 @@ impl Upstream {
     /// What was asked since this was called last.
     pub(crate) fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.state.seen.lock().unwrap())
+    }
+
+    /// Whether such a request came since the last were taken.
+    pub(crate) fn saw(&self, such: impl Fn(&Seen) -> bool) -> bool {
+        self.state.seen.lock().unwrap().iter().any(such)
     }
 
     /// How many requests are waiting to be taken.
@@ -144,15 +148,29 @@ impl Upstream {
 async fn serve(mut stream: TcpStream, state: Arc<State>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
-    while let Some(seen) = read(&mut stream, &mut buffer).await {
-        state.seen.lock().unwrap().push(seen.clone());
-        let behaviour = Arc::clone(&state.behaviour.lock().unwrap());
+    while let Some(seen) = Seen::read(&mut stream, &mut buffer).await {
+        let probe = seen.headers.iter().any(|(name, value)| name == "x-request-id" && value == "search-probe");
+        let (kept, behaviour) = if probe { (&state.probes, &state.probed) } else { (&state.seen, &state.behaviour) };
+        kept.lock().unwrap().push(seen.clone());
+        let behaviour = Arc::clone(&behaviour.lock().unwrap());
         let answer = match behaviour(&seen) {
             Answer::Honest => state.store.lock().unwrap().answer(&seen),
+            Answer::Held(barrier) => {
+                barrier.wait().await;
+                state.store.lock().unwrap().answer(&seen)
+            }
+            Answer::DoneThenReset => {
+                state.store.lock().unwrap().answer(&seen);
+                Answer::Reset(Vec::new())
+            }
+            Answer::DoneThenHang => {
+                state.store.lock().unwrap().answer(&seen);
+                Answer::Hang
+            }
             other => other,
         };
         match answer {
-            Answer::Honest => return,
+            Answer::Honest | Answer::Held(_) | Answer::DoneThenReset | Answer::DoneThenHang => return,
             Answer::Given(status, media_type, body) => {
                 let head = format!(
                     "HTTP/1.1 {status} X\r\nContent-Type: {media_type}\r\nX-Powered-By: CANARY-server\r\nContent-Length: {}\r\n\r\n",
@@ -163,7 +181,8 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
                 }
             }
             Answer::Raw(bytes) => {
-                if stream.write_all(&bytes).await.is_err() || !bytes.starts_with(b"HTTP/1.1 200 OK\r\nX-Keep") {
+                let kept = bytes.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(b"X-Keep"));
+                if stream.write_all(&bytes).await.is_err() || !kept {
                     let _ = stream.shutdown().await;
                     return;
                 }
@@ -195,32 +214,4 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             }
         }
     }
-}
-
-/// Reads one request; `None` at the end of the connection.
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
-    let end = loop {
-        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end;
-        }
-        if stream.read_buf(buffer).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(buffer.drain(..end + 4).collect()).unwrap();
-    let mut lines = head.trim_end().split("\r\n");
-    let line = lines.next()?.trim_end_matches(" HTTP/1.1").to_owned();
-    let headers: Vec<(String, String)> = lines
-        .map(|line| line.split_once(':').unwrap())
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let length =
-        headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
-    while buffer.len() < length {
-        if stream.read_buf(buffer).await.ok()? == 0 {
-            return None;
-        }
-    }
-    let body = String::from_utf8(buffer.drain(..length).collect()).unwrap();
-    Some(Seen { line, headers, body })
 }

@@ -1,5 +1,8 @@
 //! The store of the tests' FHIR server: reads, versions, and searches that really choose by their parameters.
 
+mod versions;
+mod writes;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -21,22 +24,45 @@ pub(crate) struct Resource {
 pub(crate) struct Store {
     base: String,
     resources: BTreeMap<(String, String), Resource>,
-    /// What the cursors stand for: the ids that matched and how many make a page.
+    /// What the cursors stand for: type and parameters that were used, the ids that matched and how many make a page.
     cursors: Vec<(String, Vec<String>, usize)>,
+    /// The same of histories: the entries and how many make a page.
+    histories: Vec<(Vec<String>, usize)>,
     /// Whether ids are found in another letter case as well, as in some databases.
     pub(crate) folds: bool,
     /// Parameters that are taken and ignored, as servers do that do not know them.
     pub(crate) ignored: Vec<&'static str>,
+    /// Whether those are named all the same among what a search was made by.
+    pub(crate) echoes: bool,
+    /// Whether versions are told, in `ETag` and in the resource.
+    pub(crate) tells_versions: bool,
+    /// How many resources were created.
+    created: usize,
 }
 
 impl Store {
     pub(super) fn new(base: String, resources: Vec<Resource>) -> Self {
         let resources = resources.into_iter().map(|one| ((one.resource_type.clone(), one.id.clone()), one)).collect();
-        Self { base, resources, cursors: Vec::new(), folds: false, ignored: Vec::new() }
+        Self {
+            base,
+            resources,
+            cursors: Vec::new(),
+            histories: Vec::new(),
+            folds: false,
+            ignored: Vec::new(),
+            echoes: false,
+            tells_versions: true,
+            created: 0,
+        }
     }
 
     pub(crate) fn put(&mut self, resource: Resource) {
         self.resources.insert((resource.resource_type.clone(), resource.id.clone()), resource);
+    }
+
+    /// Forgets all resources of a type.
+    pub(crate) fn clear(&mut self, resource_type: &str) {
+        self.resources.retain(|(of, _), _| of != resource_type);
     }
 
     pub(super) fn answer(&mut self, seen: &Seen) -> Answer {
@@ -48,13 +74,37 @@ impl Store {
         match (method, segments.as_slice()) {
             ("GET", []) => self.page(&pairs),
             ("GET", ["metadata"]) => self.metadata(),
+            ("GET", ["_history"]) => self.history(None, None, &pairs),
+            ("GET", [resource_type, "_history"]) => self.history(Some(resource_type), None, &pairs),
+            ("GET", [resource_type, id, "_history"]) => self.history(Some(resource_type), Some(id), &pairs),
             ("GET", [resource_type]) => self.search(resource_type, &pairs),
+            ("GET", ["Patient", id, resource_type]) if !resource_type.starts_with(['_', '$']) => {
+                self.search_compartment(id, resource_type, &pairs)
+            }
             ("POST", [resource_type, "_search"]) => {
                 pairs.extend(form_urlencoded::parse(seen.body.as_bytes()).into_owned());
                 self.search(resource_type, &pairs)
             }
+            ("GET", ["Patient" | "Encounter", id, "$everything"]) => {
+                self.everything(segments.first().unwrap(), id, &pairs)
+            }
+            ("GET", ["Observation", "$lastn"]) => {
+                let pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| name != "max").collect();
+                self.search("Observation", &pairs)
+            }
+            ("GET", [resource_type, id, "$meta"]) => match self.read(resource_type, id, None) {
+                Answer::Raw(_) => Answer::fhir(
+                    r#"{"resourceType":"Parameters","parameter":[{"name":"return","valueMeta":{"versionId":"1"}}]}"#,
+                ),
+                absent => absent,
+            },
+            ("POST", [_, "$validate"] | [_, _, "$validate"]) => outcome(412, "required", "CANARY something is missing"),
             ("GET", [resource_type, id]) => self.read(resource_type, id, None),
             ("GET", [resource_type, id, "_history", version]) => self.read(resource_type, id, Some(version)),
+            ("POST", []) => self.transaction(&seen.body),
+            ("POST", [resource_type]) => self.create(resource_type, seen),
+            ("PUT", [resource_type, id]) => self.update(resource_type, id, seen),
+            ("DELETE", [resource_type, id]) => self.delete(resource_type, id, seen),
             _ => outcome(400, "not-supported", "CANARY this server has no such interaction"),
         }
     }
@@ -76,6 +126,9 @@ impl Store {
             Some(None) => outcome(410, "deleted", &format!("CANARY {resource_type}/{id} was deleted")),
             Some(Some(text)) => {
                 let text = text.replace("{BASE}", &self.base);
+                if !self.tells_versions {
+                    return Answer::fhir(writes::without_version(&text));
+                }
                 Answer::Raw(
                     format!(
                         "HTTP/1.1 200 OK\r\nX-Keep: CANARY-header\r\nContent-Type: application/fhir+json;charset=UTF-8\r\n\
@@ -130,24 +183,70 @@ impl Store {
             }
         }
         let ids = found.into_iter().map(|(id, _)| id).collect();
-        self.cursors.push((resource_type.to_owned(), ids, count.max(1)));
+        let mut used = form_urlencoded::Serializer::new(format!("{resource_type}?"));
+        used.extend_pairs(pairs.iter().filter(|(name, _)| self.echoes || !self.ignored.contains(&name.as_str())));
+        self.cursors.push((used.finish(), ids, count.max(1)));
         self.bundle(self.cursors.len() - 1, 0)
+    }
+
+    /// The members of a patient's compartment: `ignored` as `Patient/` is a server that takes the path for the type's alone.
+    fn search_compartment(&mut self, id: &str, resource_type: &str, pairs: &[(String, String)]) -> Answer {
+        let mut pairs = pairs.to_vec();
+        if !self.ignored.contains(&"Patient/") {
+            pairs.push(("-compartment".to_owned(), format!("Patient/{id}")));
+        }
+        self.search(resource_type, &pairs)
+    }
+
+    /// The resources that name the patient or encounter, and whatever these refer to.
+    fn everything(&self, of: &str, id: &str, pairs: &[(String, String)]) -> Answer {
+        let own = format!("{of}/{id}");
+        let types: Vec<&str> =
+            pairs.iter().filter(|(name, _)| name == "_type").flat_map(|(_, names)| names.split(',')).collect();
+        let current = |one: &Resource| {
+            let text = one.versions.last().cloned().flatten()?;
+            Some((format!("{}/{}", one.resource_type, one.id), text.replace("{BASE}", &self.base)))
+        };
+        let all: Vec<(String, String)> = self.resources.values().filter_map(current).collect();
+        let within = |name: &str, text: &str| name == own || text.contains(&format!("{own}\""));
+        let record: Vec<&String> = all.iter().filter(|(name, text)| within(name, text)).map(|(_, text)| text).collect();
+        if record.is_empty() {
+            return absent("CANARY nobody");
+        }
+        let referred = |name: &str| record.iter().any(|text| text.contains(&format!("{name}\"")));
+        let entries: Vec<String> = all
+            .iter()
+            .filter(|(name, text)| within(name, text) || referred(name))
+            .filter(|(name, _)| types.is_empty() || types.contains(&name.split('/').next().unwrap()))
+            .map(|(name, text)| {
+                format!(r#"{{"fullUrl":"{}/{name}","resource":{text},"search":{{"mode":"match"}}}}"#, self.base)
+            })
+            .collect();
+        let entry = if entries.is_empty() { String::new() } else { format!(r#","entry":[{}]"#, entries.join(",")) };
+        Answer::fhir(format!(
+            r#"{{"resourceType":"Bundle","id":"CANARY-everything","type":"searchset","total":{},"link":[{{"relation":"self","url":"{}?CANARY"}}]{entry}}}"#,
+            entries.len(),
+            self.base
+        ))
     }
 
     fn page(&self, pairs: &[(String, String)]) -> Answer {
         let value = |name: &str| pairs.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok());
+        let of_versions = pairs.iter().any(|(name, value)| name == "_bundletype" && value == "history");
         match (value("_getpages"), value("_getpagesoffset")) {
+            (Some(cursor), Some(offset)) if of_versions => self.versions(cursor, offset),
             (Some(cursor), Some(offset)) if cursor < self.cursors.len() => self.bundle(cursor, offset),
             _ => outcome(410, "expired", "CANARY no such page"),
         }
     }
 
     fn bundle(&self, cursor: usize, offset: usize) -> Answer {
-        let Some((resource_type, ids, count)) = self.cursors.get(cursor) else { return absent("CANARY") };
+        let Some((used, ids, count)) = self.cursors.get(cursor) else { return absent("CANARY") };
+        let resource_type = used.split('?').next().unwrap();
         let base = &self.base;
         let mut entries = Vec::new();
         for id in ids.iter().skip(offset).take(*count) {
-            let resource = self.resources.get(&(resource_type.clone(), id.clone()));
+            let resource = self.resources.get(&(resource_type.to_owned(), id.clone()));
             let text = resource.and_then(|resource| resource.versions.last().cloned().flatten()).unwrap_or_default();
             let text = text.replace("{BASE}", base);
             entries.push(format!(
@@ -159,7 +258,7 @@ impl Store {
                 r#",{{"relation":"{relation}","url":"{base}?_getpages={cursor}&_getpagesoffset={offset}&_count={count}&_bundletype=searchset"}}"#
             )
         };
-        let mut links = format!(r#"{{"relation":"self","url":"{base}/{resource_type}?CANARY=self"}}"#);
+        let mut links = format!(r#"{{"relation":"self","url":"{base}/{used}&CANARY=self"}}"#);
         if offset + count < ids.len() {
             links.push_str(&link("next", offset + count));
         }
@@ -226,9 +325,11 @@ impl Store {
                     "operation": [{"name": "everything", "definition": format!("{base}/OperationDefinition/CANARY")}],
                     "interaction": [{"code": "transaction"}],
                     "resource": [
-                        {"type": "Observation", "interaction": [{"code": "read"}, {"code": "delete"}, {"code": "search-type"}],
+                        {"type": "Observation", "interaction": [{"code": "read"}, {"code": "update"}, {"code": "delete"}, {"code": "search-type"}],
+                         "conditionalDelete": "multiple",
                          "searchParam": [{"name": "subject", "type": "reference"}, {"name": "_content", "type": "string"}]},
-                        {"type": "Patient", "interaction": [{"code": "read"}, {"code": "create"}]}
+                        {"type": "Patient", "interaction": [{"code": "read"}, {"code": "create"}, {"code": "history-instance"}]},
+                        {"type": "Subscription", "interaction": [{"code": "create"}]}
                     ]}]
             })
             .to_string(),
@@ -241,7 +342,8 @@ fn places(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "_id" => &["id"],
         "_lastUpdated" => &["meta.lastUpdated"],
-        "patient" | "subject" => &["subject", "patient", "beneficiary"],
+        "patient" | "subject" => &["subject", "patient", "beneficiary", "target"],
+        "-compartment" => &["subject", "patient", "beneficiary", "participant.actor", "performer"],
         "actor" => &["participant.actor"],
         "performer" => &["performer"],
         "encounter" => &["encounter"],

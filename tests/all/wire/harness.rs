@@ -62,8 +62,10 @@ impl Site for Echo {
             }
             Err(unreadable) => {
                 let status = match unreadable.problem {
-                    Problem::Target | Problem::BodyBroken => StatusCode::BAD_REQUEST,
+                    Problem::Head | Problem::Target | Problem::BodyBroken => StatusCode::BAD_REQUEST,
+                    Problem::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                     Problem::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                    Problem::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
                     Problem::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
                 };
                 (status, format!("{:?}", unreadable.problem).into())
@@ -124,8 +126,11 @@ impl Served {
     }
 
     pub(super) async fn tls_at(limits: Limits, directory: &Path, client_certificates: ClientCertificates) -> Self {
-        let settings = Tls { directory: directory.to_owned(), client_certificates };
-        let certificates = Certificates::load(&settings).unwrap();
+        let settings = Tls { directory: directory.to_owned(), client_certificates, crl: false };
+        Self::tls_of(limits, Certificates::load(&settings).unwrap()).await
+    }
+
+    pub(super) async fn tls_of(limits: Limits, certificates: Certificates) -> Self {
         Self::start(limits, Some(Arc::new(certificates)), PATIENCE).await
     }
 

@@ -1,6 +1,9 @@
 //! Messages that two readers could frame differently: answered 400 and closed, and what was hidden in them is never served.
 //! RFC 9112 sections 2.2, 3.2, 5.2, 6.3, 7.1, 11.2.
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
 use super::harness::{Raw, Served, limits, patient};
 
 /// What an attacker hides behind the ambiguous message.
@@ -12,6 +15,8 @@ async fn refused(name: &str, wire: &[u8]) {
     client.send(wire).await;
     let answer = client.rest().await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{name}: {answer:?}");
+    // What hyper refuses by itself has no body.
+    assert!(["Head", "Target", "BodyBroken"].iter().any(|problem| answer.ends_with(problem)), "{name}: {answer:?}");
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{name}: one answer: {answer:?}");
     let seen = served.seen();
     assert!(seen.is_empty(), "{name}: {seen:?}");
@@ -77,7 +82,7 @@ async fn http2_without_tls_is_not_served() {
     let served = Served::plain(patient()).await;
     let mut client = served.connect().await;
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-    assert_eq!(client.rest().await, "");
+    assert!(client.rest().await.starts_with("HTTP/1.1 400"));
     assert!(served.seen().is_empty());
 }
 
@@ -172,4 +177,80 @@ async fn headers_of_a_spoofed_peer_change_nothing_about_who_the_peer_is() {
         .send("GET /certificate HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nX-Client-Certificate: abc\r\nForwarded: for=192.0.2.1\r\n\r\n")
         .await;
     assert_eq!(client.response().await.1, "");
+}
+
+/// A line that readers disagree on, or that hyper would refuse by itself.
+const ODD: &[&str] = &[
+    "Host: b",
+    "Content-Length: 5",
+    "Content-Length: 18446744073709551615",
+    "Transfer-Encoding: chunked",
+    "Upgrade: h2c",
+    "Transfer-Encoding: identity",
+    ": x",
+    "X",
+    "X : y",
+    " x: y",
+    "\tx",
+    "X:\u{7f}",
+    "X\u{fc}: y",
+    "Expect: 100-continue",
+    "",
+    "Connection: close",
+    "Connection: upgrade",
+    "Upgrade: websocket",
+];
+
+/// Heads with odd lines and changed characters.
+fn heads() -> impl Strategy<Value = Vec<u8>> {
+    let method = prop_oneof![
+        Just("GET"),
+        Just("POST"),
+        Just("CONNECT"),
+        Just("OPTIONS"),
+        Just("PRI"),
+        Just("REFUSED-SIZE"),
+        Just("")
+    ];
+    let target = prop_oneof![
+        Just("/a"),
+        Just("/a?b=c"),
+        Just("*"),
+        Just("a:1"),
+        Just("http://"),
+        Just("/a#b"),
+        Just("/[<>]"),
+        Just("")
+    ];
+    let version = prop_oneof![4 => Just("HTTP/1.1"), 1 => Just("HTTP/1.0"), 1 => Just("HTTP/2.0"), 1 => Just("")];
+    let lines = proptest::collection::vec(proptest::sample::select(ODD), 0..3);
+    let changes = proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..2);
+    (method, target, version, lines, changes).prop_map(|(method, target, version, lines, changes)| {
+        let lines: String = lines.iter().flat_map(|line| [*line, "\r\n"]).collect();
+        let mut head = format!("{method} {target} {version}\r\nHost: a\r\n{lines}").into_bytes();
+        for (at, byte) in changes {
+            *at.get_mut(&mut head) = byte;
+        }
+        [&head[..], b"\r\n"].concat()
+    })
+}
+
+#[test]
+fn whatever_the_head_nobody_but_the_site_answers() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let served = runtime.block_on(Served::plain(limits()));
+    let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&heads(), |head| {
+        let answers = runtime.block_on(async {
+            let mut client = served.connect().await;
+            client.send([&head[..], b"GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat()).await;
+            client.rest().await
+        });
+        for answer in answers.split("HTTP/1.1 ").skip(1).filter(|answer| !answer.starts_with("100")) {
+            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            prop_assert!(!body.is_empty(), "{answer:?} to {:?}", String::from_utf8_lossy(&head));
+        }
+        Ok(())
+    });
+    outcome.unwrap();
 }

@@ -91,34 +91,7 @@ async fn plain_http_on_the_tls_port_is_not_served() {
     assert!(served.seen().is_empty());
 }
 
-/// What a client with this certificate is served: the fingerprint that the site saw, or that the handshake failed.
-async fn identify(mode: ClientCertificates, certificate: Option<&str>) -> Result<String, ()> {
-    let served = Served::tls_at(patient(), &pki("server"), mode).await;
-    let stream = handshake(served.address, client_config(&[], certificate)).await.map_err(|_| ())?;
-    let mut raw = Raw::new(stream);
-    // In TLS 1.3 the client learns of a refused certificate when it reads.
-    raw.send("GET /certificate HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    let answer = raw.rest().await;
-    assert_eq!(served.seen().is_empty(), answer.is_empty());
-    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).ok_or(())
-}
-
-#[tokio::test]
-async fn client_certificates_are_off_optional_or_required() {
-    use ClientCertificates::{Off, Optional, Required};
-    let nobody = Ok(String::new());
-    assert_eq!(identify(Off, None).await, nobody);
-    assert_eq!(identify(Off, Some("good")).await, nobody, "not asked for");
-    assert_eq!(identify(Optional, None).await, nobody);
-    assert_eq!(identify(Required, None).await, Err(()));
-    for mode in [Optional, Required] {
-        assert_eq!(identify(mode, Some("good")).await.unwrap().len(), 64, "{mode:?}: SHA-256 in hex");
-        assert_eq!(identify(mode, Some("of-other-ca")).await, Err(()), "{mode:?}");
-        assert_eq!(identify(mode, Some("expired")).await, Err(()), "{mode:?}");
-    }
-}
-
-fn copy(from: &str, to: &Path) {
+pub(super) fn copy(from: &str, to: &Path) {
     for file in ["tls.crt", "tls.key", "ca.crt"] {
         let from = pki(from).join(file);
         if from.exists() {
@@ -128,7 +101,7 @@ fn copy(from: &str, to: &Path) {
 }
 
 fn load(directory: &Path, client_certificates: ClientCertificates) -> Result<Certificates, String> {
-    let settings = Tls { directory: directory.to_owned(), client_certificates };
+    let settings = Tls { directory: directory.to_owned(), client_certificates, crl: false };
     Certificates::load(&settings).map_err(|error| error.to_string())
 }
 

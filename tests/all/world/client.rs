@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// The header fields that the gateway may answer with.
-pub(crate) const EXPECTED_HEADERS: [&str; 24] = [
+pub(crate) const EXPECTED_HEADERS: [&str; 27] = [
     "access-control-allow-headers",
     "access-control-allow-methods",
     "access-control-allow-origin",
@@ -20,10 +20,13 @@ pub(crate) const EXPECTED_HEADERS: [&str; 24] = [
     "allow",
     "cache-control",
     "connection",
+    "content-disposition",
     "content-length",
+    "content-location",
     "content-security-policy",
     "content-type",
     "date",
+    "dpop-nonce",
     "etag",
     "last-modified",
     "location",

@@ -2,78 +2,40 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
 
 pub(crate) mod client;
+mod files;
 mod log;
+mod process;
+pub(crate) mod server;
 mod tokens;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use firebreak::audit::{Ending, Entry, EventKind, VerifyOptions, verify};
 use firebreak::clock::Clock;
 use firebreak::config::Config;
-use firebreak::jose::Keys;
+use firebreak::keys::Keys;
 use firebreak::listen::{Drain, Listener};
 use firebreak::origin::{Parts, StartError, build};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::upstream::{Resource, Upstream, data};
+use crate::upstream::Upstream;
 use client::Connection;
 pub(crate) use client::Reply;
+pub(crate) use files::{Settings, UPSTREAM_CREDENTIAL, configuration, directory};
+use files::{certificate, configuration_text};
+use process::{Inside, Process};
 pub(crate) use tokens::Grant;
 
 /// The public FHIR base of every world.
 pub(crate) const BASE: &str = "https://gw.example.org/fhir";
-/// The credential that the upstream wants; nobody but the upstream may see it.
-pub(crate) const UPSTREAM_CREDENTIAL: &str = "Basic CANARY-credential";
-
-/// The signing and sealing keys of the tests: making RSA keys takes long.
-static KEYS: LazyLock<TempDir> = LazyLock::new(|| {
-    let directory = tempfile::tempdir().unwrap();
-    Keys::open(&directory.path().join("keys")).unwrap();
-    directory
-});
-
-/// How a world differs from the ordinary one.
-pub(crate) struct Settings {
-    pub(crate) resources: Vec<Resource>,
-    pub(crate) clock: Clock,
-    /// More lines of configuration, below `[fhir]`.
-    pub(crate) fhir: String,
-    /// More sections of configuration.
-    pub(crate) sections: String,
-    /// Lines below `[server]`.
-    pub(crate) server: String,
-    pub(crate) tls: bool,
-    /// Failed credentials that an address is forgiven per minute.
-    pub(crate) failed_credentials: u32,
-    /// Whether the store is never asked again after the start.
-    pub(crate) deaf: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            resources: data::sample(),
-            clock: Clock::system(),
-            fhir: String::new(),
-            sections: String::new(),
-            server: String::new(),
-            tls: false,
-            failed_credentials: 10_000,
-            deaf: false,
-        }
-    }
-}
-
 /// A running gateway and its upstream.
 pub(crate) struct World {
     pub(crate) upstream: Upstream,
@@ -83,8 +45,7 @@ pub(crate) struct World {
     pub(crate) state: TempDir,
     keys: Keys,
     trusted: Option<Arc<rustls::ClientConfig>>,
-    drain: Drain,
-    running: JoinHandle<()>,
+    running: Running,
     /// What the client may never see, beside the upstream's address.
     planted: Mutex<Vec<String>>,
     /// What no log may hold.
@@ -92,8 +53,16 @@ pub(crate) struct World {
     tokens: Mutex<Vec<String>>,
     exchanges: Mutex<Vec<Exchange>>,
     number: Mutex<u64>,
-    pub(crate) grants: firebreak::grant::Grants,
-    pub(crate) audit: firebreak::audit::Audit,
+    pub(crate) grants: Inside<firebreak::grant::Grants>,
+    pub(crate) audit: Inside<firebreak::audit::Audit>,
+    /// Every answer with its request line, where the settings ask for them.
+    kept: Option<Mutex<Vec<(String, Reply)>>>,
+}
+
+/// Where the gateway runs.
+enum Running {
+    Here(Drain, JoinHandle<()>),
+    There(Process),
 }
 
 /// What the client saw of one request below the FHIR base.
@@ -110,87 +79,47 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
 }
 
-/// The hash of a password that nobody knows: for the user whose tokens the tests sign themselves.
-const NOT_A_PASSWORD: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Mz4WoyOJXvPyNmIoUQn0IbFWyMwlDuPHJcyeGkvMKkI";
-
-fn other_client(client_id: &str) -> String {
-    format!("[[client]]\nclient_id = \"{client_id}\"\nredirect_uris = [\"https://{client_id}.example.org/cb\"]\n")
-}
-
-fn other_user(username: &str) -> String {
-    format!("[[user]]\nusername = \"{username}\"\npassword_hash = \"{NOT_A_PASSWORD}\"\n")
-}
-
-/// The configuration of a world whose files are below `directory`.
-pub(crate) fn configuration(directory: &Path, upstream: &str, settings: &Settings) -> Config {
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions/policies");
-    let tls = if settings.tls { "[tls]\ndirectory = \"tls\"" } else { "" };
-    let credential = directory.join("upstream.secret");
-    fs::write(&credential, UPSTREAM_CREDENTIAL).unwrap();
-    fs::set_permissions(&credential, fs::Permissions::from_mode(0o600)).unwrap();
-    let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"https://gw.example.org\"\ndanger_plain_http = {}\n\
-         drain_delay = \"0ms\"\ndrain_grace = \"500ms\"\n{}\n{tls}\n\
-         [fhir]\nupstream = \"{upstream}\"\nupstream_authorization_file = \"upstream.secret\"\n{}\n\
-         [state]\ndirectory = \"state\"\n[policies]\ndirectory = \"{}\"\n\
-         [limits]\nfailed_credentials_per_minute = {}\n{}\n\
-         [[client]]\nclient_id = \"app\"\nredirect_uris = [\"https://app.example.org/cb\"]\n\
-         scope = \"openid fhirUser offline_access launch/patient patient/*.rs\"\n\
-         grant_types = [\"authorization_code\", \"refresh_token\"]\n\
-         {}{}",
-        !settings.tls,
-        settings.server,
-        settings.fhir,
-        policies.display(),
-        settings.failed_credentials,
-        settings.sections,
-        ["app2", "bulk1", "backend", "nobody"].map(other_client).concat(),
-        ["somebody", "else"].map(other_user).concat(),
-    );
-    match Config::parse(&text, directory) {
-        Ok(config) => config,
-        Err(mistakes) => panic!("{mistakes}"),
-    }
-}
-
-/// A directory for a gateway's files, in memory where there is such a place, with the keys of the tests.
-pub(crate) fn directory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-    let from = KEYS.path().join("keys");
-    copy(&from, &directory.path().join("state/keys"));
-    directory
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(Settings::default()).await
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let upstream = Upstream::start(settings.resources.clone()).await;
-        let state = directory();
-        let trusted = settings.tls.then(|| certificate(&state.path().join("tls")));
+        let (upstream, state, trusted) = Self::surroundings(&settings).await;
         let config = Arc::new(configuration(state.path(), &upstream.base(), &settings));
         let parts = build(Arc::clone(&config), settings.clock.clone(), None).await.unwrap();
         let (grants, audit) = (parts.origin.grants.clone(), parts.origin.audit.clone());
         let drain = Drain::default();
         let (address, admin, running) =
             if settings.deaf { serve_deaf(parts, &config, &drain).await } else { serve(parts, &config, &drain).await };
+        let world =
+            Self::new_with(settings, (upstream, state, trusted), (address, admin), Running::Here(drain, running));
+        Self { grants: Inside(Some(grants)), audit: Inside(Some(audit)), ..world }
+    }
+
+    /// With the gateway as a process of its own, whose log is kept at its finest level. It has an admin listener.
+    pub(crate) async fn process(settings: Settings) -> Self {
+        let (upstream, state, trusted) = Self::surroundings(&settings).await;
+        let settings = Settings { server: "admin = \"127.0.0.1:0\"".to_owned(), ..settings };
+        let text = configuration_text(state.path(), &upstream.base(), &settings);
+        let process = Process::start(state.path(), &text);
+        let addresses = (process.address, Some(process.admin));
+        Self::new_with(settings, (upstream, state, trusted), addresses, Running::There(process))
+    }
+
+    async fn surroundings(settings: &Settings) -> Surroundings {
+        let upstream = Upstream::start(settings.resources.clone()).await;
+        let state = directory();
+        let trusted = settings.tls.then(|| certificate(&state.path().join("tls")));
+        (upstream, state, trusted)
+    }
+
+    fn new_with(
+        settings: Settings,
+        (upstream, state, trusted): Surroundings,
+        (address, admin): (SocketAddr, Option<SocketAddr>),
+        running: Running,
+    ) -> Self {
         let keys = Keys::open(&state.path().join("state/keys")).unwrap();
         Self {
             upstream,
@@ -200,15 +129,15 @@ impl World {
             state,
             keys,
             trusted,
-            drain,
             running,
             planted: Mutex::new(vec![UPSTREAM_CREDENTIAL.to_owned()]),
             secrets: Mutex::default(),
             tokens: Mutex::default(),
             exchanges: Mutex::default(),
             number: Mutex::new(0),
-            grants,
-            audit,
+            grants: Inside(None),
+            audit: Inside(None),
+            kept: settings.keeps.then(Mutex::default),
         }
     }
 
@@ -245,14 +174,42 @@ impl World {
         headers: &[&str],
         body: &str,
     ) -> Reply {
+        match self.try_on(connection, line, token, headers, body).await {
+            Ok(reply) => reply,
+            Err(told) => panic!("{told}"),
+        }
+    }
+
+    /// As [`Self::send_on`]; an answer that holds what it must not is an error that says so.
+    pub(crate) async fn try_on(
+        &self,
+        connection: &mut Connection,
+        line: &str,
+        token: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Result<Reply, String> {
         let request_id = self.request_id();
         let request = request(line, token, headers, body, &request_id);
         let reply = connection.exchange(request.as_bytes(), line.starts_with("HEAD ")).await;
-        self.distrust(&reply, token, line);
+        self.distrust(&reply, token, line)?;
+        self.keep(line, &reply);
         if request.contains(&format!("X-Request-Id: {request_id}\r\n")) {
             self.note(line, token, &request_id, &reply);
         }
-        reply
+        Ok(reply)
+    }
+
+    /// Keeps an answer, where answers are kept.
+    pub(crate) fn keep(&self, line: &str, reply: &Reply) {
+        if let Some(kept) = &self.kept {
+            kept.lock().unwrap().push((line.to_owned(), reply.clone()));
+        }
+    }
+
+    /// The answers that were kept.
+    pub(crate) fn kept(&self) -> Vec<(String, Reply)> {
+        self.kept.as_ref().unwrap().lock().unwrap().clone()
     }
 
     /// Moves a fixed clock, and lets the gateway hear from its store at the new time.
@@ -268,16 +225,21 @@ impl World {
     }
 
     /// Nothing of what is planted may be in `reply`, and no header that nobody expects.
-    fn distrust(&self, reply: &Reply, token: &str, line: &str) {
+    fn distrust(&self, reply: &Reply, token: &str, line: &str) -> Result<(), String> {
         let all = reply.all();
         let contains = |secret: &str| !secret.is_empty() && all.contains(secret);
-        assert!(!contains(&self.upstream.authority()), "the upstream's address in the answer to {line}: {all}");
-        assert!(!contains(token), "the token in the answer to {line}: {all}");
-        for planted in &*self.planted.lock().unwrap() {
-            assert!(!contains(planted), "{planted} in the answer to {line}: {all}");
+        if contains(&self.upstream.authority()) {
+            return Err(format!("the upstream's address in the answer to {line}: {all}"));
         }
-        for (name, _) in &reply.headers {
-            assert!(client::EXPECTED_HEADERS.contains(&name.as_str()), "the header `{name}` in the answer to {line}");
+        if contains(token) {
+            return Err(format!("the token in the answer to {line}: {all}"));
+        }
+        if let Some(planted) = self.planted.lock().unwrap().iter().find(|planted| contains(planted)) {
+            return Err(format!("{planted} in the answer to {line}: {all}"));
+        }
+        match reply.headers.iter().find(|(name, _)| !client::EXPECTED_HEADERS.contains(&name.as_str())) {
+            Some((name, _)) => Err(format!("the header `{name}` in the answer to {line}")),
+            None => Ok(()),
         }
     }
 
@@ -289,7 +251,7 @@ impl World {
         });
         if fhir && !token.is_empty() {
             let judged = match reply.status {
-                200 | 304 | 403 | 502 | 504 => true,
+                200 | 201 | 204 | 304 | 403 | 412 | 422 | 502 | 504 => true,
                 404 => reply.text().contains("no such resource is available"),
                 _ => false,
             };
@@ -323,8 +285,19 @@ impl World {
 
     /// Ends the gateway in order and gives the records, after looking through all of them.
     pub(crate) async fn finish(self) -> Vec<Entry> {
-        self.drain.begin(std::time::Duration::ZERO).await;
-        tokio::time::timeout(std::time::Duration::from_secs(10), self.running).await.unwrap().unwrap();
+        self.end().await.entries
+    }
+
+    /// The same, and everything else that it leaves.
+    pub(crate) async fn end(self) -> Left {
+        let told = match self.running {
+            Running::Here(drain, running) => {
+                drain.begin(std::time::Duration::ZERO).await;
+                tokio::time::timeout(std::time::Duration::from_secs(10), running).await.unwrap().unwrap();
+                log::taken()
+            }
+            Running::There(process) => process.end(),
+        };
         let directory = self.state.path().join("state/audit");
         let report = verify(&directory, &VerifyOptions::default()).unwrap();
         assert!(report.is_good(), "{report}");
@@ -340,7 +313,14 @@ impl World {
             by_id.entry(entry.record.request_id.as_deref().unwrap_or_default()).or_default().push(entry);
         }
         for exchange in &*self.exchanges.lock().unwrap() {
-            let of_it = by_id.remove(&*exchange.request_id).unwrap_or_default();
+            let mut of_it = by_id.remove(&*exchange.request_id).unwrap_or_default();
+            // Before a change is forwarded, a record of its own says so.
+            let intended = of_it.extract_if(.., |entry| entry.record.outcome == Some(Ending::Intended)).count();
+            assert!(
+                intended <= 1 && (intended == 0 || of_it.len() == 1),
+                "{} was intended and has no end",
+                exchange.line
+            );
             let Exchange { line, status, .. } = exchange;
             assert!(of_it.len() <= 1, "{line} has {} records", of_it.len());
             assert!(!exchange.judged || of_it.len() == 1, "{line} was answered {status} and has no record");
@@ -353,7 +333,6 @@ impl World {
                 assert!(entry.record.client_id.is_some() && entry.record.sub.is_some(), "{line}: {entry:?}");
             }
         }
-        let told = log::taken();
         for planted in &*self.planted.lock().unwrap() {
             assert!(lines.iter().all(|line| !line.contains(planted)), "{planted} in the audit log");
             assert!(!told.contains(planted), "{planted} in the operational log");
@@ -373,8 +352,18 @@ impl World {
             assert!(lines.iter().all(|line| !line.contains(signature)), "a token in the audit log");
             assert!(!told.contains(signature), "a token in the operational log");
         }
-        entries
+        Left { entries, lines, told }
     }
+}
+
+/// What a gateway leaves that ended in order.
+pub(crate) struct Left {
+    /// The records of its audit log.
+    pub(crate) entries: Vec<Entry>,
+    /// The same as they are written.
+    pub(crate) lines: Vec<String>,
+    /// Its operational log.
+    pub(crate) told: String,
 }
 
 /// The raw lines of the audit log.
@@ -408,6 +397,7 @@ pub(crate) fn request(line: &str, token: &str, headers: &[&str], body: &str, req
     text
 }
 
+type Surroundings = (Upstream, TempDir, Option<Arc<rustls::ClientConfig>>);
 type Served = (SocketAddr, Option<SocketAddr>, JoinHandle<()>);
 
 async fn serve(parts: Parts, config: &Config, drain: &Drain) -> Served {
@@ -426,27 +416,4 @@ async fn serve_deaf(parts: Parts, config: &Config, drain: &Drain) -> Served {
         audit.shutdown().await;
     });
     (address, None, running)
-}
-
-/// Makes a certification authority and a certificate of it; gives a client's configuration that trusts it alone.
-fn certificate(directory: &Path) -> Arc<rustls::ClientConfig> {
-    fs::create_dir_all(directory).unwrap();
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let server =
-        CertificateParams::new(vec!["gw.example.org".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    fs::write(directory.join("tls.crt"), server.pem()).unwrap();
-    fs::write(directory.join("tls.key"), key.serialize_pem()).unwrap();
-    fs::set_permissions(directory.join("tls.key"), fs::Permissions::from_mode(0o600)).unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
 }

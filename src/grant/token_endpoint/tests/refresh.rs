@@ -210,11 +210,79 @@ async fn a_refresh_gives_no_role_or_scope_that_was_taken_away_or_added_since() {
 #[tokio::test]
 async fn a_user_of_an_ehr_that_no_longer_vouches_ends() {
     let mut site = Site::new();
-    let mut foreign = Grant { launch: Some(ehr_launch()), ..grant("app") };
-    foreign.user = User { iss: "https://idp.example.org".to_owned(), ..foreign.user };
-    let first = site.exchange(&site.code(foreign).await).await;
+    let first = site.exchange(&site.code(vouched()).await).await;
     site.configure(|config| config.clients[3].ehr.as_mut().unwrap().vouches_for_users = false);
     assert_eq!(site.refresh(first.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
+}
+
+#[tokio::test]
+async fn a_user_of_a_provider_that_may_no_longer_assert_the_role_ends() {
+    let provider = "[[provider]]\nid = \"idp\"\nissuer = \"https://idp.example.org\"\nclient_id = \"c\"\n\
+                    user_types = [\"Practitioner\"]\nroles = [\"clinician\"]\n";
+    let mut site = Site::new();
+    site.configure(|config| config.providers = crate::config::providers_for_test(provider));
+    let mut federated = grant("app");
+    federated.user = User { iss: "https://idp.example.org".to_owned(), ..federated.user };
+    let first = site.exchange(&site.code(federated).await).await;
+    let second = site.refresh(first.text("refresh_token")).await;
+    assert_eq!(claims(&site, &second).roles, ["clinician"]);
+    let provider = provider.replace("clinician", "auditor");
+    site.configure(|config| config.providers = crate::config::providers_for_test(&provider));
+    assert_eq!(site.refresh(second.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
+}
+
+/// A grant of our `dr.smith`, whom the EHR logged in.
+fn vouched_as_ours() -> Grant {
+    let grant = grant("app");
+    let launch = LaunchContext { user: Some(grant.user.clone()), vouches: true, ..ehr_launch() };
+    Grant { launch: Some(launch), ..grant }
+}
+
+#[tokio::test]
+async fn a_user_of_ours_whom_an_ehr_logged_in_ends_with_what_the_ehr_may_do() {
+    let mut site = Site::new();
+    let first = site.exchange(&site.code(vouched_as_ours()).await).await;
+    let second = site.refresh(first.text("refresh_token")).await;
+    assert_eq!(claims(&site, &second).roles, ["clinician"]);
+    site.configure(|config| config.clients[3].ehr.as_mut().unwrap().roles = vec!["researcher".to_owned()]);
+    let third = site.refresh(second.text("refresh_token")).await;
+    assert!(claims(&site, &third).roles.is_empty(), "the EHR may not give it any more");
+    site.configure(|config| config.clients[3].ehr.as_mut().unwrap().vouches_for_users = false);
+    assert_eq!(site.refresh(third.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
+}
+
+#[tokio::test]
+async fn whom_an_ehr_logged_in_ends_when_the_ehr_is_disabled() {
+    let site = Site::new();
+    for grant in [vouched(), vouched_as_ours()] {
+        let first = site.exchange(&site.code(grant).await).await;
+        registry::disable(&*site.grants.store, "ehr", NOW).await.unwrap();
+        site.grants.clients.refresh(&*site.grants.store, NOW).await.unwrap();
+        assert_eq!(site.refresh(first.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
+        registry::enable(&*site.grants.store, "ehr").await.unwrap();
+        site.grants.clients.refresh(&*site.grants.store, NOW).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_patient_whom_the_user_may_not_have_in_context_any_more_ends_the_grant() {
+    let acts_for = |patients: &[&str]| {
+        let patients: Vec<String> = patients.iter().map(|id| (*id).to_owned()).collect();
+        move |config: &mut crate::config::Config| {
+            config.users[0].fhir_user = Some("RelatedPerson/m1".to_owned());
+            config.users[0].patients = patients;
+        }
+    };
+    let mut site = Site::with(acts_for(&["p1", "p2"]));
+    let mut of_mum = grant("app");
+    of_mum.user.fhir_user = Some("RelatedPerson/m1".to_owned());
+    of_mum.user.patients = vec!["p1".to_owned(), "p2".to_owned()];
+    let first = site.exchange(&site.code(of_mum).await).await;
+    site.configure(acts_for(&["p1"]));
+    let second = site.refresh(first.text("refresh_token")).await;
+    assert_eq!(second.status, 200, "the grant is for p1: {}", second.json);
+    site.configure(acts_for(&["p2"]));
+    assert_eq!(site.refresh(second.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
 }
 
 // T12: named, not cut
@@ -224,32 +292,6 @@ async fn scopes_that_do_not_fit_a_token_are_invalid_scope() {
     let mut large = grant("app");
     large.scopes = vec!["patient/MedicationAdministration.rs?status=completed".to_owned(); 80];
     assert_eq!(site.exchange(&site.code(large).await).await.refusal(), (400, "invalid_scope"));
-}
-
-// T6
-#[tokio::test]
-async fn a_registered_origin_reads_answers_and_errors_and_another_neither() {
-    let site = Site::new();
-    for (origin, allowed) in [("https://app.example.org", "https://app.example.org"), ("https://evil.example", "")] {
-        let code = site.code(grant("app")).await;
-        for (code, status) in [(code.as_str(), 200), ("BAD_CODE", 400)] {
-            let fields = [
-                ("grant_type", "authorization_code"),
-                ("code", code),
-                ("redirect_uri", "https://app.example.org/cb"),
-                ("client_id", "app"),
-                ("code_verifier", VERIFIER),
-            ];
-            let reply = site.token_with(&[("origin", origin)], &fields).await;
-            assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (status, allowed));
-            assert_eq!(reply.header("vary"), "Origin");
-        }
-        let asks = [("origin", origin), ("access-control-request-method", "POST")];
-        let mut facts = Facts::default();
-        let preflight = inbound("OPTIONS", "/token", &asks, Bytes::new());
-        let reply = reply(respond(&site.grants, &preflight, &mut facts).await, facts);
-        assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (204, allowed));
-    }
 }
 
 #[tokio::test]
@@ -269,4 +311,24 @@ async fn what_is_stored_holds_no_code_and_no_token() {
     for secret in [&code, first.text("refresh_token"), second.text("refresh_token"), second.text("access_token")] {
         assert!(stored.iter().all(|value| !value.contains(secret)));
     }
+}
+
+// F7, T7, T11: nobody notices the end of a login that ends by itself
+#[tokio::test]
+async fn an_access_token_of_a_login_does_not_outlive_it() {
+    let site = Site::with(|config| config.tokens.access = std::time::Duration::from_secs(3_600));
+    let (online, _) = site.online("app").await;
+    let first = site.exchange(&site.code(online).await).await;
+    assert_eq!((&first.json["expires_in"], claims(&site, &first).exp), (&json!(1_800), NOW + 1_800));
+    assert_eq!(payload(first.text("id_token"))["exp"], NOW + 3_600, "it is no access");
+    site.clock.advance(600);
+    let second = site.refresh(first.text("refresh_token")).await;
+    assert_eq!(second.json["expires_in"], json!(1_200));
+    site.clock.advance(600);
+    let used = site.refresh(second.text("refresh_token")).await;
+    assert_eq!(used.json["expires_in"], json!(1_800), "use keeps the login");
+    let (mut launched, _) = site.online("app").await;
+    launched.online = Some(crate::grant::records::Online { session: None, ends: site.clock.unix_seconds() + 700 });
+    let of_a_launch = site.exchange(&site.code(launched).await).await;
+    assert_eq!(of_a_launch.json["expires_in"], json!(700));
 }

@@ -1,0 +1,4 @@
+//! What several targets assert.
+
+pub mod confined;
+pub mod readers;

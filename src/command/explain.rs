@@ -1,0 +1,221 @@
+//! `firebreak explain`: what would be decided about a request, and why.
+//!
+//! Takes a configuration, a token or the parts of one, and a request; gives the sentences that the record of such an exchange
+//! has. Promises: the stages that decide are those that serve, with the same configuration; nothing is asked of the upstream,
+//! and nothing is written. What the upstream's data would decide (whether a resource lies within reach) it does not know: it says
+//! what would be read. All mistakes of the command line are told at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, say};
+use crate::authenticate::{Context, Principal};
+use crate::authorize::Authorizer;
+use crate::canonicalise::FhirRequest;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::Refusal;
+use crate::fhir::reference::LogicalId;
+use crate::fhir::resource_type::ResourceType;
+use crate::filter::seal::Sealer;
+use crate::gateway::Explanation;
+use crate::keys::Keys;
+use crate::origin::bases;
+use crate::smart::scope::Scopes;
+
+mod question;
+mod token;
+
+/// What is asked about.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 allowed, 1 refused, 2 the question is not well put.\n\n\
+    Examples:\n  firebreak explain --token - 'GET /Observation?code=8867-4' < token\n  \
+    firebreak explain --scope 'patient/*.rs' --patient P1 --fhir-user Practitioner/d1 --role clinician 'GET /Observation/o1'\n  \
+    firebreak explain --scope 'system/Observation.rs' --client bulk1 --role backend 'GET /Observation'")]
+pub(super) struct Options {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "firebreak.toml")]
+    config: PathBuf,
+    /// An access token of this gateway, verified with its keys; `-`: from standard input.
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Instead of a token: the granted scopes, separated by spaces.
+    #[arg(long, value_name = "SCOPES")]
+    scope: Option<String>,
+    /// The patient in context, by id.
+    #[arg(long, value_name = "ID")]
+    patient: Option<String>,
+    /// The encounter in context, by id.
+    #[arg(long, value_name = "ID")]
+    encounter: Option<String>,
+    /// Who the user is, `Practitioner/7`. Without it, it is the client that acts for itself.
+    #[arg(long, value_name = "TYPE/ID")]
+    fhir_user: Option<String>,
+    /// A role that the policies speak of; may be repeated.
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<String>,
+    /// The app. One of the configuration that acts for itself has the roles that are configured for it, unless some are given.
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// The body of the request, from a file; `-`: from standard input.
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// A header of the request, `If-Match: W/"1"`; may be repeated.
+    #[arg(long, value_name = "NAME: VALUE")]
+    header: Vec<String>,
+    /// Print JSON, one object.
+    #[arg(long)]
+    json: bool,
+    /// Method and target: `GET /Observation?code=8867-4`, below the FHIR base.
+    #[arg(value_name = "REQUEST")]
+    request: String,
+}
+
+/// Who would ask.
+struct Asker {
+    /// Who, or why the token is refused.
+    principal: Result<Arc<Principal>, Refusal>,
+    /// What else is to be known about the token.
+    remarks: Vec<String>,
+}
+
+/// Explains; `Ok(true)`: allowed.
+pub(super) async fn explain(options: Options) -> Result<bool, Failure> {
+    let mut mistakes = Vec::new();
+    let config =
+        Config::load(&options.config).map_err(|error| mistakes.extend(error.to_string().lines().map(str::to_owned)));
+    let path = config.as_ref().map_or("/fhir", |config| &config.fhir.path);
+    let base = config.as_ref().map_or_else(|()| String::new(), Config::fhir_base);
+    let inbound = question::read(&options, path, &base, &mut mistakes);
+    let supposed = parts(&options, config.as_ref().ok(), &mut mistakes);
+    let (Ok(config), Some(inbound), true) = (config, inbound, mistakes.is_empty()) else {
+        return Err(Failure::Usage(mistakes.join("\nfirebreak: ")));
+    };
+    let asker = match &options.token {
+        Some(token) => token::examine(&config, token).await?,
+        None => Asker { principal: Ok(Arc::new(supposed)), remarks: Vec::new() },
+    };
+    let refused = asker.principal.as_ref().err().map(Explanation::of_refusal);
+    let explanation = match (refused, asker.principal) {
+        (Some(refused), _) => refused,
+        (None, Ok(principal)) => match FhirRequest::parse(inbound, &config.fhir.path) {
+            Ok(request) => decide(&config, request, principal)?,
+            Err(refusal) => Explanation::of_refusal(&refusal),
+        },
+        (None, Err(refusal)) => Explanation::of_refusal(&refusal),
+    };
+    show(&explanation, &asker.remarks, options.json)?;
+    Ok(explanation.is_permit())
+}
+
+/// What the stages that serve would decide.
+fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> Result<Explanation, Failure> {
+    let bases = bases(config).map_err(|error| Failure::Usage(error.to_string()))?;
+    let authorizer = Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Failure::Usage(errors.join("\nfirebreak: "))
+    })?;
+    let authorizer = authorizer.with_search_by(config.fhir.search_by, &config.fhir.narrow_by);
+    let authorizer = authorizer.with_operations(config.fhir.operations.clone());
+    Ok(match authorizer.consider(request, principal, &sealer(config)?, Explanation::of_prospect) {
+        Ok(explanation) => explanation,
+        Err(refusal) => Explanation::of_refusal(&refusal),
+    })
+}
+
+/// Opens the links that this gateway gave; a site that never served gave none.
+fn sealer(config: &Config) -> Result<Sealer, Failure> {
+    let directory = config.state_directory.join("keys");
+    if !directory.exists() {
+        let key = crate::random::bytes::<32>();
+        return Sealer::new(&key, Clock::system()).map_err(|_| Failure::Failed("no key to open links with".to_owned()));
+    }
+    let keys = Keys::read_at(&directory, Clock::system()).map_err(|error| Failure::because("keys", error))?;
+    Ok(Sealer::rotating(Arc::new(keys), Clock::system()))
+}
+
+/// The principal that the parts on the command line make.
+fn parts(options: &Options, config: Option<&Config>, mistakes: &mut Vec<String>) -> Principal {
+    let given = [
+        ("--scope", options.scope.is_some()),
+        ("--patient", options.patient.is_some()),
+        ("--encounter", options.encounter.is_some()),
+        ("--fhir-user", options.fhir_user.is_some()),
+        ("--role", !options.role.is_empty()),
+        ("--client", options.client.is_some()),
+    ];
+    if options.token.is_some() {
+        let beside: Vec<&str> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
+        if !beside.is_empty() {
+            mistakes.push(format!("--token says it all: expected no {} beside it", beside.join(", ")));
+        }
+    } else if options.scope.is_none() {
+        mistakes.push("expected --token, or --scope with the other parts of a token".to_owned());
+    }
+    let mut id = |name: &str, value: &Option<String>| {
+        let id = value.as_deref().map(LogicalId::parse);
+        if id == Some(None) {
+            mistakes.push(format!("{name} must be an id, such as `P1`, without a type"));
+        }
+        id.flatten()
+    };
+    let patient = id("--patient", &options.patient);
+    let encounter = id("--encounter", &options.encounter);
+    let fhir_user = options.fhir_user.as_deref().and_then(|user| {
+        let user =
+            user.split_once('/').and_then(|(name, id)| Some((ResourceType::parse(name)?, LogicalId::parse(id)?)));
+        if user.is_none() {
+            mistakes.push("--fhir-user must be a type and an id, such as `Practitioner/7`".to_owned());
+        }
+        user
+    });
+    let client_id = options.client.clone().unwrap_or_else(|| "explain".to_owned());
+    let mut roles = options.role.clone();
+    if roles.is_empty() && fhir_user.is_none() {
+        let configured = config.and_then(|config| config.clients.iter().find(|client| client.client_id == client_id));
+        roles.extend(configured.into_iter().flat_map(|client| client.roles.iter().cloned()));
+    }
+    let scope_text = options.scope.clone().unwrap_or_default();
+    Principal {
+        issuer: config.map(Config::issuer).unwrap_or_default(),
+        // A client that acts for itself is its own subject (RFC 9068 section 2.2).
+        subject: if fhir_user.is_some() { "somebody".to_owned() } else { client_id.clone() },
+        client_id,
+        grant_id: String::new(),
+        token_handle: String::new(),
+        scopes: Arc::new(Scopes::compile(&scope_text)),
+        scope_text,
+        patient: patient.map_or(Context::Absent, Context::Patient),
+        encounter,
+        fhir_user,
+        roles,
+        expires: i64::MAX,
+    }
+}
+
+fn show(explanation: &Explanation, remarks: &[String], as_json: bool) -> Result<(), Failure> {
+    if !as_json {
+        let remarks = remarks.iter().map(|remark| format!("note: {remark}"));
+        return say(&explanation.sentences().into_iter().chain(remarks).collect::<Vec<_>>().join("\n"));
+    }
+    let mut value = json!(explanation);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("explanation".to_owned(), json!(explanation.sentences()));
+        object.insert("notes".to_owned(), json!(remarks));
+    }
+    say(&format!("{value:#}"))
+}
+
+/// The bytes of a file, or of standard input.
+fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().take(16 << 20).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(path)
+}

@@ -1,0 +1,128 @@
+//! Everything in a resource by which it points to another one, at any depth: in elements, extensions and what is contained.
+//!
+//! Takes a resource's place in a parsed text, calls back for each; gives what a body looks like when all that names this server
+//! is relative, as the upstream stores it. A string called `reference` is a reference wherever it stands (R4
+//! references.html), in an array too, though FHIR has it in none: a server may read it leniently. Addresses are those of
+//! attachments and the values of type `url` and `uri`. Canonical names, identifiers and narrative point nowhere.
+
+use super::reference::{Bases, LocalReference};
+use crate::json::{Edits, Value};
+
+/// How it points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `Reference.reference`
+    Reference,
+    /// `Attachment.url` and any other `url` of an element that is no extension; `valueUrl`, `valueUri`
+    Address,
+}
+
+/// Calls `found` with every string in `resource` that points somewhere.
+pub fn visit<'a>(resource: Value<'a>, found: &mut impl FnMut(Place, Value<'a>)) {
+    walk(resource, Context::Resource, found);
+}
+
+/// The same for one member of a resource, called `name`.
+pub fn visit_member<'a>(name: &[u8], value: Value<'a>, found: &mut impl FnMut(Place, Value<'a>)) {
+    member(name, value, Context::Resource, found);
+}
+
+/// Puts the relative form in the place of whatever names a resource below one of `bases`.
+pub fn relative(resource: Value<'_>, bases: &Bases, edits: &mut Edits<'_>) {
+    visit(resource, &mut |_, value| {
+        let Some(text) = value.string() else { return };
+        if let Some(local) = bases.strip(&text).filter(|rest| LocalReference::parse_relative(rest).is_some()) {
+            edits.replace_string(value, local);
+        }
+    });
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Context {
+    /// `url` is the canonical name of the resource.
+    Resource,
+    /// `url` is the name of the extension.
+    Extension,
+    /// `url` is an address.
+    Element,
+}
+
+fn walk<'a>(value: Value<'a>, context: Context, found: &mut impl FnMut(Place, Value<'a>)) {
+    value.elements().filter(|element| element.is_container()).for_each(|element| walk(element, context, found));
+    value.members().for_each(|one| member(&one.name_bytes(), one.value, context, found));
+}
+
+fn member<'a>(name: &[u8], value: Value<'a>, context: Context, found: &mut impl FnMut(Place, Value<'a>)) {
+    let place = match name {
+        b"reference" => Some(Place::Reference),
+        b"url" if context == Context::Element => Some(Place::Address),
+        b"valueUrl" | b"valueUri" => Some(Place::Address),
+        _ => None,
+    };
+    if let Some(place) = place {
+        value.flatten().filter(|value| value.is_string()).for_each(|value| found(place, value));
+    }
+    if value.is_container() {
+        let below = match name {
+            b"extension" | b"modifierExtension" => Context::Extension,
+            b"contained" | b"resource" => Context::Resource,
+            _ => Context::Element,
+        };
+        walk(value, below, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use url::Url;
+
+    use super::*;
+    use crate::json::{Json, Limits};
+
+    const BODY: &str = r##"{"resourceType":"Observation","url":"http://gw/fhir/Observation/name","subject":{"reference":"http:\/\/gw/fhir/Patient/P1"},
+        "extension":[{"url":"http://gw/fhir/x","valueReference":{"reference":"Patient/P2"},"extension":[{"url":"y","valueUri":"http://gw/fhir/Binary/1"}]}],
+        "contained":[{"resourceType":"Media","content":{"url":"http://up/fhir/Binary/2"},"url":"canonical"}],
+        "odd":{"reference":["Patient/P3",{"reference":"Patient/P4"}]},"text":{"div":"http://gw/fhir/Patient/P5"},
+        "deep":[[{"reference":"#c"}]]}"##;
+
+    fn parsed() -> Json {
+        Json::parse(BODY.as_bytes().to_vec(), Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn everything_that_points_somewhere_is_found_at_any_depth() {
+        let json = parsed();
+        let mut found = Vec::new();
+        visit(json.root(), &mut |place, value| found.push((place, value.string().unwrap().into_owned())));
+        let reference = |text: &str| (Place::Reference, text.to_owned());
+        let address = |text: &str| (Place::Address, text.to_owned());
+        assert_eq!(
+            found,
+            [
+                reference("http://gw/fhir/Patient/P1"),
+                reference("Patient/P2"),
+                address("http://gw/fhir/Binary/1"),
+                address("http://up/fhir/Binary/2"),
+                reference("Patient/P3"),
+                reference("Patient/P4"),
+                reference("#c"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_below_our_bases_becomes_relative_and_nothing_else_changes() {
+        let json = parsed();
+        let url = |text| Url::parse(text).unwrap();
+        let bases = Bases::new(&url("http://gw/fhir"), &url("http://up/fhir"), &[]);
+        let mut edits = Edits::new(&json);
+        relative(json.root(), &bases, &mut edits);
+        let text = String::from_utf8(edits.apply().unwrap()).unwrap();
+        let expected = BODY
+            .replace(r"http:\/\/gw/fhir/Patient/P1", "Patient/P1")
+            .replace("http://gw/fhir/Binary/1", "Binary/1")
+            .replace("http://up/fhir/Binary/2", "Binary/2");
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a browser sends from a page that is none of ours and of no app that is registered here.
+//!
+//! Takes what the browser says of a request (Fetch Metadata, `Origin`); tells whether an endpoint that takes credentials is to look
+//! at it at all. Such a request is no try of anybody: no app sends it, and a page that is shown to the people behind one address
+//! could otherwise spend the budget for failed credentials of them all. It is refused before anything of it is checked, so
+//! it can neither guess nor cost. What is no browser says nothing, and is treated as before.
+
+use http::HeaderMap;
+use http::header::ORIGIN;
+
+use super::route::Endpoint;
+use crate::clients::Clients;
+use crate::listen::Inbound;
+
+/// Whether `inbound` comes from such a page.
+pub(super) fn is_of_foreign_page(endpoint: Endpoint, inbound: &Inbound, clients: &Clients) -> bool {
+    let headers = &inbound.headers;
+    match endpoint {
+        // A provider sends the person here, and not a picture or a frame of some page.
+        Endpoint::ProviderCallback => said(headers, "sec-fetch-dest").is_some_and(|place| place != "document"),
+        _ => match said(headers, "sec-fetch-site") {
+            None | Some("same-origin" | "none") => false,
+            Some(_) => !(said(headers, "sec-fetch-mode") == Some("cors") && is_registered(headers, clients)),
+        },
+    }
+}
+
+fn is_registered(headers: &HeaderMap, clients: &Clients) -> bool {
+    said(headers, ORIGIN.as_str()).is_some_and(|origin| clients.has_origin(origin))
+}
+
+/// The value of a header; where it is sent twice, one that nobody means.
+fn said<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    if values.next().is_some() {
+        return Some("");
+    }
+    Some(value.to_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::clients::tests::client;
+    use crate::config::ClientAuthentication;
+
+    fn foreign(endpoint: Endpoint, headers: &[(&str, &str)]) -> bool {
+        let clients = Clients::new(&[client("app", ClientAuthentication::None)]).unwrap();
+        let mut inbound = Inbound::for_test("POST", "/token");
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            inbound.headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        is_of_foreign_page(endpoint, &inbound, &clients)
+    }
+
+    #[test]
+    fn programs_our_pages_and_registered_apps_may_try() {
+        let cors = ("sec-fetch-mode", "cors");
+        for fine in [
+            &[][..],
+            &[("origin", "https://evil.example")],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate")],
+            &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
+            &[("sec-fetch-site", "cross-site"), cors, ("origin", "https://app.example.org")],
+            &[("sec-fetch-site", "same-site"), cors, ("origin", "https://app.example.org")],
+        ] {
+            assert!(!foreign(Endpoint::Token, fine), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn other_pages_may_not_whatever_way_they_take() {
+        for site in ["cross-site", "same-site", "odd"] {
+            let site = ("sec-fetch-site", site);
+            for more in [
+                &[("sec-fetch-mode", "navigate"), ("origin", "https://evil.example")][..],
+                &[("sec-fetch-mode", "navigate"), ("origin", "https://app.example.org")],
+                &[("sec-fetch-mode", "no-cors"), ("origin", "https://app.example.org")],
+                &[("sec-fetch-mode", "cors"), ("origin", "https://evil.example")],
+                &[("sec-fetch-mode", "cors"), ("origin", "null")],
+                &[("sec-fetch-mode", "cors")],
+                &[
+                    ("sec-fetch-mode", "cors"),
+                    ("origin", "https://app.example.org"),
+                    ("origin", "https://evil.example"),
+                ],
+                &[],
+            ] {
+                assert!(foreign(Endpoint::Token, &[&[site], more].concat()), "{site:?} {more:?}");
+            }
+        }
+        assert!(foreign(Endpoint::Token, &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]));
+    }
+
+    #[test]
+    fn a_provider_sends_people_and_no_pictures() {
+        let callback = Endpoint::ProviderCallback;
+        assert!(!foreign(callback, &[]));
+        assert!(!foreign(callback, &[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "document")]));
+        for place in ["image", "iframe", "empty", "script", "object"] {
+            assert!(foreign(callback, &[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", place)]), "{place}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What users hold with us: the grants they gave to apps, the consents that are remembered, and their logins.
+//!
+//! Takes the store and the time, so that commands use it as well as endpoints. Lists, and takes back what is remembered;
+//! revoking a grant is [`super::grants`]'s.
+
+use super::grants::{from_json, revoke_stored, to_json, user_digest};
+use super::records::{Code, Consent, Grant};
+use crate::secret::Digest;
+use crate::store::{Entry, Kind, Store, StoreError};
+
+/// Most grants that are listed at once.
+const MOST: usize = 1_000_000;
+
+/// Seconds between two notes that a grant is in use.
+const USE_NOTED_EVERY: i64 = 3_600;
+
+/// A grant that is alive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// What was granted.
+    pub grant: Grant,
+    /// When it ends by itself, seconds since the epoch.
+    pub expires: i64,
+    /// When a token was last given for it, to the hour; `None` when that was at the beginning only.
+    pub last_used: Option<i64>,
+}
+
+/// The live grants of one user, a digest by [`user_digest`], or of all; the newest first.
+///
+/// # Errors
+/// The store could not be read.
+pub async fn given(store: &dyn Store, owner: Option<Digest>, now: i64) -> Result<Vec<Given>, StoreError> {
+    let mut found = Vec::new();
+    for (key, entry) in store.list(Kind::Grant, owner, now, MOST).await? {
+        let used = store.read(Kind::GrantUse, key, now).await?;
+        let last_used = used.map(|used| from_json(&used.value)).transpose()?;
+        found.push(Given { grant: from_json(&entry.value)?, expires: entry.expires, last_used });
+    }
+    found.sort_by(|a, b| {
+        b.grant.granted_at.cmp(&a.grant.granted_at).then_with(|| a.grant.grant_id.cmp(&b.grant.grant_id))
+    });
+    Ok(found)
+}
+
+/// Notes that a token was given for a grant, once an hour.
+///
+/// # Errors
+/// The store could not do it.
+pub(super) async fn note_use(store: &dyn Store, grant_id: &str, now: i64, expires: i64) -> Result<(), StoreError> {
+    let key = Digest::of(grant_id);
+    if let Some(noted) = store.read(Kind::GrantUse, key, now).await?
+        && now - from_json::<i64>(&noted.value)? < USE_NOTED_EVERY
+    {
+        return Ok(());
+    }
+    store.put(Kind::GrantUse, key, Entry { value: to_json(&now)?, expires, owner: None }).await
+}
+
+/// Forgets what a user consented to: for one app, or for all.
+///
+/// # Errors
+/// The store could not do it.
+pub async fn forget_consents(
+    store: &dyn Store,
+    (iss, sub): (&str, &str),
+    client_id: Option<&str>,
+    now: i64,
+) -> Result<(), StoreError> {
+    let owner = user_digest(iss, sub);
+    let Some(client_id) = client_id else {
+        return store.remove_owned(Kind::Consent, owner).await.map(drop);
+    };
+    for (key, entry) in store.list(Kind::Consent, Some(owner), now, MOST).await? {
+        let consent: Consent = from_json(&entry.value)?;
+        // One that does not say whose it is goes too: the person is asked once more.
+        if consent.client_id == client_id || consent.client_id.is_empty() {
+            store.remove(Kind::Consent, key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends every grant that a client was given or has a code for, and forgets every consent: a client of the same id that comes
+/// later is another.
+/// Returns how many grants.
+///
+/// # Errors
+/// The store could not do it.
+pub async fn forget_client(store: &dyn Store, client_id: &str, now: i64) -> Result<usize, StoreError> {
+    for (key, entry) in store.list(Kind::Consent, None, now, MOST).await? {
+        if from_json::<Consent>(&entry.value)?.client_id == client_id {
+            store.remove(Kind::Consent, key).await?;
+        }
+    }
+    for (_, entry) in store.list(Kind::Code, None, now, MOST).await? {
+        let Code { grant, .. } = from_json(&entry.value)?;
+        if grant.client_id == client_id {
+            revoke_stored(store, &grant.grant_id, now).await?;
+        }
+    }
+    let mut given = given(store, None, now).await?;
+    given.retain(|given| given.grant.client_id == client_id);
+    for Given { grant, .. } in &given {
+        revoke_stored(store, &grant.grant_id, now).await?;
+    }
+    Ok(given.len())
+}
+
+/// Ends every login of a user. Returns how many.
+///
+/// # Errors
+/// The store could not do it.
+pub async fn end_sessions(store: &dyn Store, (iss, sub): (&str, &str)) -> Result<u64, StoreError> {
+    store.remove_owned(Kind::Session, user_digest(iss, sub)).await
+}

@@ -1,0 +1,248 @@
+//! `firebreak client`, beside a running server and without one.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
+
+use std::fs;
+
+use firebreak::clients::{Clients, registry};
+use firebreak::config::{Dpop, SecretSent};
+use firebreak::grant::grants::user_digest;
+use firebreak::grant::records::{Consent, Grant, User};
+use firebreak::secret::Digest;
+use firebreak::store::{Access, Entry, Kind, SqliteStore, Store};
+use serde_json::Value;
+
+use crate::commands::{Site, run};
+
+const FAR: i64 = 4_000_000_000;
+
+/// A site with the client `filed` in its configuration file.
+fn site(more: &str) -> Site {
+    let site = Site::new("0s");
+    let filed = "[[client]]\nclient_id = \"filed\"\nredirect_uris = [\"https://filed.example.org/cb\"]\n";
+    let text = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), format!("{text}{more}\n{filed}")).unwrap();
+    site
+}
+
+fn client(site: &Site, command: &str, more: &[&str]) -> (i32, String, String) {
+    let config = site.config();
+    let mut arguments = vec!["client", command, "--config", &config];
+    arguments.extend(more);
+    run(&arguments)
+}
+
+fn done(site: &Site, command: &str, more: &[&str]) -> String {
+    let (code, out, err) = client(site, command, more);
+    assert_eq!(code, 0, "{command}: {err}");
+    out
+}
+
+fn json(site: &Site, command: &str, more: &[&str]) -> Value {
+    serde_json::from_str(&done(site, command, &[more, &["--json"]].concat())).unwrap()
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn store(site: &Site) -> SqliteStore {
+    SqliteStore::open_as(&site.path("state"), Access::Beside).unwrap()
+}
+
+const APP: [&str; 6] =
+    ["--name", "Growth chart", "--redirect-uri", "https://growth.example.org/cb", "--scope", "openid patient/*.rs"];
+
+// RFC 9700 section 4.15: both are subjects of tokens
+#[test]
+fn no_client_is_called_like_a_user() {
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Mz4WoyOJXvPyNmIoUQn0IbFWyMwlDuPHJcyeGkvMKkI";
+    let site = site(&format!("[[user]]\nusername = \"ada\"\npassword_hash = \"{hash}\"\n"));
+    let (code, _, err) = client(&site, "add", &[&APP[..], &["--public", "--id", "ada"]].concat());
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("`ada` is the name of a user"), "{err}");
+}
+
+// R1, R4
+#[test]
+fn clients_of_every_kind_are_added_listed_and_shown() {
+    let site = site("");
+    let public = done(&site, "add", &[&APP[..], &["--public", "--id", "growth"]].concat());
+    assert_eq!(public.trim(), "client_id     = growth");
+    let confidential = json(&site, "add", &[&APP[..], &["--secret"]].concat());
+    let (id, secret) = (confidential["client_id"].as_str().unwrap(), confidential["client_secret"].as_str().unwrap());
+    assert_eq!((id.len(), secret.len()), (32, 43));
+    let strict = [
+        "--secret",
+        "--id",
+        "strict",
+        "--auth-method",
+        "client_secret_post",
+        "--dpop-bound-access-tokens",
+        "--require-pushed-authorization-requests",
+    ];
+    let strict = json(&site, "add", &[&APP[..], &strict].concat());
+    assert_eq!(
+        (&strict["dpop_bound_access_tokens"], &strict["require_pushed_authorization_requests"]),
+        (&true.into(), &true.into())
+    );
+    let jwks = site.path("jwks.json");
+    let bad = r#"{"keys":[{"kty":"EC","kid":"a","crv":"P-384","d":"x","x":"x","y":"x"}]}"#;
+    fs::write(&jwks, bad).unwrap();
+    let with_key = [&APP[..], &["--jwks", jwks.to_str().unwrap(), "--id", "keyed"]].concat();
+    let (code, _, err) = client(&site, "add", &with_key);
+    assert_eq!(code, 2);
+    assert!(err.contains("public keys alone"), "{err}");
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let (x, y) = pair.public_key_raw()[1..].split_at(48);
+    let encode = |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes);
+    let key = serde_json::json!({"kty": "EC", "kid": "a", "crv": "P-384", "x": encode(x), "y": encode(y)});
+    fs::write(&jwks, serde_json::json!({ "keys": [key] }).to_string()).unwrap();
+    done(&site, "add", &with_key);
+
+    let list = json(&site, "list", &[]);
+    let column =
+        |name: &str| list.as_array().unwrap().iter().map(|row| row[name].as_str().unwrap()).collect::<Vec<_>>();
+    let mut methods = column("token_endpoint_auth_method");
+    methods.sort_unstable();
+    assert_eq!(
+        methods,
+        ["client_secret_basic or client_secret_post", "client_secret_post", "none", "none", "private_key_jwt"]
+    );
+    assert!(column("state").iter().all(|state| *state == "active"));
+    assert_eq!(column("registered_by")[0], "the configuration file");
+    let table = done(&site, "list", &[]);
+    for part in ["CLIENT", "growth", "Growth chart", "filed", "an administrator", id] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    let shown = done(&site, "show", &[id]);
+    assert!(shown.contains("https://growth.example.org/cb") && !shown.contains(secret), "{shown}");
+    assert_eq!(json(&site, "show", &["growth"])["scope"], "openid patient/*.rs");
+    assert_eq!(json(&site, "show", &["filed"])["registered_by"], "the configuration file");
+    // What the commands wrote is what a server reads.
+    let clients = Clients::default();
+    wait(clients.refresh(&store(&site), 1)).unwrap();
+    let strict = clients.find("strict").unwrap();
+    assert_eq!((strict.config.secret_sent, strict.config.dpop), (SecretSent::Post, Dpop::Required));
+    assert!(strict.config.require_pushed_authorization_requests);
+    assert_eq!(clients.find(id).unwrap().config.secret_sent, SecretSent::Either, "nobody said");
+    assert!(clients.is_registered("growth") && clients.is_registered(id) && clients.is_registered("keyed"));
+}
+
+#[test]
+fn what_cannot_be_added_is_refused_with_what_was_expected() {
+    let site = site("");
+    let refused = |more: &[&str]| {
+        let (code, out, err) = client(&site, "add", more);
+        assert_eq!((code != 0, out.as_str()), (true, ""), "{more:?}");
+        err
+    };
+    let with = |from: &str, to: &'static str| {
+        let mut all: Vec<&str> = APP.iter().map(|part| if *part == from { to } else { part }).collect();
+        all.push("--public");
+        all
+    };
+    assert!(refused(&APP).contains("--public"), "it must say how it authenticates");
+    assert!(refused(&[&APP[..], &["--public", "--secret"]].concat()).contains("cannot be used with"));
+    let no_secret = [&APP[..], &["--public", "--auth-method", "client_secret_post"]].concat();
+    assert!(refused(&no_secret).contains("cannot be used with"), "it says where a secret is sent");
+    let uri = refused(&with("https://growth.example.org/cb", "http://growth.example.org/cb"));
+    assert!(uri.contains("redirect URI `http://growth.example.org/cb` must be https"), "{uri}");
+    let scope = refused(&with("openid patient/*.rs", "openid patient/Observation.dus"));
+    assert!(scope.contains("scope `patient/Observation.dus` is not known"), "{scope}");
+    let text = fs::read_to_string(site.config()).unwrap();
+    let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    fs::write(site.config(), format!("{text}\n[[user]]\nusername = \"bob\"\npassword_hash = \"{hash}\"\n")).unwrap();
+    for (id, expected) in
+        [("a:b", "must be at most 200"), ("filed", "is in the configuration file"), ("bob", "is the name of a user")]
+    {
+        let err = refused(&[&APP[..], &["--public", "--id", id]].concat());
+        assert!(err.contains(expected), "{err}");
+    }
+    done(&site, "add", &[&APP[..], &["--public", "--id", "taken"]].concat());
+    assert!(refused(&[&APP[..], &["--public", "--id", "taken"]].concat()).contains("already"));
+    for command in ["show", "disable", "remove"] {
+        let (code, _, err) = client(&site, command, &["nobody"]);
+        assert_eq!(code, 1);
+        assert!(err.contains("there is no client `nobody`; `firebreak client list` names them"), "{err}");
+    }
+}
+
+// B1 1
+#[test]
+fn a_client_is_disabled_enabled_and_removed_with_what_it_was_given() {
+    let site = site("");
+    done(&site, "add", &[&APP[..], &["--public", "--id", "growth"]].concat());
+    for id in ["growth", "filed"] {
+        assert!(done(&site, "disable", &[id]).contains("is disabled"), "{id}");
+        assert!(done(&site, "disable", &[id]).contains("already"), "{id}");
+        assert_eq!(json(&site, "show", &[id])["state"], "disabled", "{id}");
+        assert!(done(&site, "enable", &[id]).contains("is enabled"), "{id}");
+        assert!(done(&site, "enable", &[id]).contains("was not disabled"), "{id}");
+    }
+    let store = store(&site);
+    let owner = Some(user_digest("https://localhost", "ada"));
+    let user = User { iss: "https://localhost".to_owned(), sub: "ada".to_owned(), ..User::default() };
+    for (id, client_id) in [("g1", "growth"), ("g2", "filed")] {
+        let grant =
+            Grant { grant_id: id.to_owned(), client_id: client_id.to_owned(), user: user.clone(), ..Grant::default() };
+        let entry = |value: Vec<u8>| Entry { value, expires: FAR, owner };
+        wait(store.put(Kind::Grant, Digest::of(id), entry(serde_json::to_vec(&grant).unwrap()))).unwrap();
+        let consent =
+            Consent { client_id: client_id.to_owned(), granted: Vec::new(), offered: Vec::new(), given_at: 1 };
+        wait(store.put(Kind::Consent, Digest::of(id), entry(serde_json::to_vec(&consent).unwrap()))).unwrap();
+    }
+    let (code, _, err) = client(&site, "remove", &["filed"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("remove it there"), "{err}");
+    assert_eq!(done(&site, "remove", &["growth"]).trim(), "client `growth` is removed; 1 grant ended");
+    let is_there = |kind, id: &str| wait(store.read(kind, Digest::of(id), 1)).unwrap().is_some();
+    assert!(!is_there(Kind::Grant, "g1") && !is_there(Kind::Consent, "g1") && is_there(Kind::RevokedGrant, "g1"));
+    assert!(is_there(Kind::Grant, "g2") && is_there(Kind::Consent, "g2"));
+    assert!(wait(registry::find(&store, "growth", 1)).unwrap().is_none());
+}
+
+// R6
+#[test]
+fn a_token_is_made_where_one_can_be_used() {
+    let closed = site("");
+    let (code, _, err) = client(&closed, "token", &["--name", "the lab"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("add the section [registration]"), "{err}");
+    let site = site("[registration]\n");
+    let made =
+        json(&site, "token", &["--name", "the lab", "--uses", "2", "--expires", "7d", "--scope", "patient/*.rs"]);
+    assert_eq!((&made["name"], &made["uses"], &made["scope"]), (&"the lab".into(), &2.into(), &"patient/*.rs".into()));
+    assert!(made["registration_endpoint"].as_str().unwrap().ends_with("/register"));
+    let token = made["initial_access_token"].as_str().unwrap();
+    let store = store(&site);
+    let found = wait(firebreak::clients::initial_access_token::find(&store, token, 1)).unwrap().unwrap();
+    assert_eq!(found.token.name, "the lab");
+    let shown = done(&site, "token", &["--name", "the lab"]);
+    assert!(shown.contains("registers 1 client at https://localhost"), "{shown}");
+    for bad in [["--uses", "0"], ["--uses", "1001"], ["--expires", "10s"], ["--expires", "5y"], ["--scope", "nonsense"]]
+    {
+        let (code, _, err) = client(&site, "token", &[&["--name", "x"][..], &bad].concat());
+        assert_eq!(code, 2, "{bad:?}: {err}");
+    }
+}
+
+#[test]
+fn a_running_server_hears_of_it_and_records_it() {
+    let site = site("");
+    let serving = site.serve();
+    done(&site, "add", &[&APP[..], &["--public", "--id", "growth"]].concat());
+    done(&site, "disable", &["growth"]);
+    let begun = std::time::Instant::now();
+    let recorded = |site: &Site| -> String {
+        let files = fs::read_dir(site.path("state/audit")).unwrap().map(|file| file.unwrap().path());
+        let logs = files.filter(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+        logs.map(|log| fs::read_to_string(log).unwrap()).collect()
+    };
+    let told = |log: &str| log.contains("client_added") && log.contains("client_disabled");
+    while !told(&recorded(&site)) {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    serving.signal("TERM");
+    assert_eq!(serving.code(), 0);
+}

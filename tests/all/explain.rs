@@ -1,0 +1,291 @@
+//! `firebreak explain` as somebody uses it who wonders why: beside a gateway that runs, and before one ever ran.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
+
+use firebreak::clock::Clock;
+use serde_json::Value;
+
+use crate::commands;
+use crate::world::{Grant, Settings, World, run};
+
+/// Exit code, standard output, standard error.
+type Told = (i32, String, String);
+
+const LABORATORY: &str = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory";
+
+/// `explain` with the configuration of `world`.
+fn explain(world: &World, arguments: &[&str]) -> Told {
+    let config = world.state.path().join("firebreak.toml");
+    let mut all = vec!["explain", "--config", config.to_str().unwrap()];
+    all.extend(arguments);
+    commands::run(&all)
+}
+
+/// The options that stand for a grant.
+fn options(grant: &Grant) -> Vec<String> {
+    let claims = &grant.0;
+    let mut all = vec!["--scope".to_owned(), claims.scope.clone(), "--client".to_owned(), claims.client_id.clone()];
+    let mut option = |name: &str, value: &Option<String>| {
+        all.extend(value.iter().flat_map(|value| [name.to_owned(), value.clone()]));
+    };
+    option("--patient", &claims.patient);
+    option("--fhir-user", &claims.fhir_user);
+    all.extend(claims.roles.iter().flat_map(|role| ["--role".to_owned(), role.clone()]));
+    all
+}
+
+#[test]
+fn what_explain_says_is_what_the_record_of_the_exchange_says() {
+    run(async {
+        let world = World::new().await;
+        let launched = Grant::patient("patient/*.rs", "P1");
+        let granular = Grant::patient(&format!("patient/Observation.rs?category={LABORATORY}"), "P1");
+        let parts =
+            Grant::patient("patient/Observation.rs?category=laboratory patient/Observation.rs?code=8867-4", "P1");
+        let own = Grant::user("user/*.rs", "Patient/P1", &["patient"]);
+        let clinician = Grant::user("user/*.rs", "Practitioner/d1", &["clinician"]);
+        let backend = Grant::system("system/Observation.rs", "bulk1");
+        let cases: &[(&Grant, &str)] = &[
+            (&launched, "GET /Observation?code=8867-4&_elements=code"),
+            (&launched, "GET /Observation/o1"),
+            (&launched, "GET /Observation/o2"),
+            (&launched, "GET /Observation/mixed/_history/2"),
+            (&clinician, "GET /Observation/o1/_history?_count=1"),
+            (&clinician, "GET /Observation/_history"),
+            (&clinician, "GET /_history"),
+            (&launched, "GET /Observation/_history"),
+            (&launched, "GET /Observation?subject=Patient/P2"),
+            (&launched, "GET /Practitioner/d1"),
+            (&launched, "GET /Practitioner?name=x"),
+            (&launched, "GET /Group/g1"),
+            (&launched, "GET /Observation?nosuch=x"),
+            (&launched, "GET /observation"),
+            (&launched, "GET /Observation?_include=Observation:performer:Practitioner"),
+            (&launched, "GET /Patient/P1/Observation?code=8867-4"),
+            (&launched, "GET /Patient/P2/Observation"),
+            (&launched, "GET /Observation?patient.name=Chalmers"),
+            (&launched, "GET /Observation?encounter.status=finished"),
+            (&clinician, "GET /?_type=Observation,Patient"),
+            (&clinician, "GET /Observation?_summary=count"),
+            (&granular, "GET /Observation?category=vital-signs"),
+            (&granular, "GET /Condition/c1"),
+            (&parts, "GET /Observation"),
+            (&own, "GET /Patient?name=Chalmers"),
+            (&clinician, "GET /Patient?name=Chalmers"),
+            (&clinician, "GET /Observation?_id=o1%2Co2"),
+            (&backend, "GET /Observation"),
+            (&backend, "GET /Patient/P1"),
+        ];
+        let mut told = Vec::new();
+        for (number, (grant, request)) in cases.iter().enumerate() {
+            let token = world.token(grant);
+            let (method, target) = request.split_once(' ').unwrap();
+            let id = format!("X-Request-Id: case-{number}");
+            let reply = world.send(&format!("{method} /fhir{target}"), &token, &[&id], "").await;
+            world.upstream.take_seen();
+            let (code, out, err) = explain(&world, &["--token", &token, request]);
+            let seen = world.upstream.take_seen();
+            assert!(seen.is_empty(), "`explain` asked the upstream: {seen:?}");
+            let lines: Vec<String> =
+                out.lines().filter(|line| !line.starts_with("note: ")).map(str::to_owned).collect();
+            // What only the upstream's data decide, `explain` cannot know.
+            let allowed = !lines[0].starts_with("refused: ");
+            assert_eq!(code, i32::from(!allowed), "{request}: {out}{err}");
+            assert!(allowed || !matches!(reply.status, 200 | 304), "{request}: {out}");
+            // The same from the parts of the token.
+            let parts = options(grant);
+            let mut arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
+            arguments.push(request);
+            let (also, from_parts, err) = explain(&world, &arguments);
+            assert_eq!(
+                (also, from_parts.lines().map(str::to_owned).collect::<Vec<_>>()),
+                (code, lines.clone()),
+                "{request}: {err}"
+            );
+            told.push((request, lines));
+        }
+        let records = world.finish().await;
+        for (number, (request, lines)) in told.iter().enumerate() {
+            let id = format!("case-{number}");
+            let record = records.iter().find(|entry| entry.record.request_id.as_deref() == Some(&*id)).unwrap();
+            assert_eq!(&record.record.explanation, lines, "{request}");
+        }
+    });
+}
+
+#[test]
+fn a_narrowed_search_is_told_with_the_exact_request_and_what_is_filtered() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&Grant::patient(&format!("patient/Observation.rs?category={LABORATORY}"), "P1"));
+        let request = "GET /Observation?category=vital-signs&_elements=id&_count=5000";
+        let (code, out, err) = explain(&world, &["--json", "--token", &token, request]);
+        assert_eq!(code, 0, "{err}");
+        let told: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(told["decision"], "permit");
+        assert_eq!(told["policies"], serde_json::json!(["clinician-reads-everything"]));
+        assert_eq!(
+            told["reach"][0],
+            format!("Observation in the compartment of Patient/P1 where category={LABORATORY}")
+        );
+        assert_eq!(told["projection"], "_elements=id");
+        let line = format!(
+            "{} {}",
+            told["upstream"][0]["method"].as_str().unwrap(),
+            told["upstream"][0]["target"].as_str().unwrap()
+        );
+        world.send("GET /fhir/Observation?category=vital-signs&_elements=id&_count=5000", &token, &[], "").await;
+        let sent = world.upstream.take_seen();
+        assert_eq!(line.replacen(" /", " ", 1), sent[0].below_base());
+        let vread = explain(&world, &["--json", "--token", &token, "GET /Observation/o1/_history/1"]);
+        let told: Value = serde_json::from_str(&vread.1).unwrap();
+        assert_eq!(told["evidence"][0]["target"], "/Observation/o1");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn a_refusal_names_its_rule_and_the_scope_that_is_missing() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&Grant::patient("patient/Patient.rs", "P1"));
+        let (code, out, _) = explain(&world, &["--token", &token, "GET /Observation/o1"]);
+        assert_eq!(code, 1);
+        assert!(out.contains("refused: scope_insufficient (403)"), "{out}");
+        assert!(out.contains("missing scope: patient/Observation.r\n"), "{out}");
+        let told: Value =
+            serde_json::from_str(&explain(&world, &["--json", "--token", &token, "GET /Observation/o1"]).1).unwrap();
+        assert_eq!(told["missing_scope"], "patient/Observation.r");
+        assert_eq!(told["reason"], "scope_insufficient");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn a_token_that_is_not_good_says_why() {
+    run(async {
+        let clock = Clock::system();
+        let world = World::with(Settings { clock: clock.clone(), ..Default::default() }).await;
+        let now = clock.unix_seconds();
+        let expired =
+            Grant::patient("patient/*.rs", "P1").with(|claims| (claims.iat, claims.exp) = (now - 900, now - 600));
+        let (code, out, _) = explain(&world, &["--token", &world.token(&expired), "GET /Observation"]);
+        assert_eq!(code, 1);
+        assert!(out.starts_with("refused: token_expired (401)"), "{out}");
+        assert!(out.contains("note: the token expired at "), "{out}");
+        assert!(
+            out.contains(
+                "--scope 'patient/*.rs' --client app --patient P1 --fhir-user Practitioner/d1 --role clinician"
+            ),
+            "{out}"
+        );
+        let elsewhere =
+            Grant::patient("patient/*.rs", "P1").with(|claims| claims.aud = "https://other.example/fhir".to_owned());
+        let (code, out, _) = explain(&world, &["--token", &world.token(&elsewhere), "GET /Observation"]);
+        assert_eq!(code, 1);
+        assert!(out.contains("refused: token_invalid (401)"), "{out}");
+        assert!(
+            out.contains("its audience is `https://other.example/fhir`, expected `https://gw.example.org/fhir`"),
+            "{out}"
+        );
+        let unknown = Grant::patient("patient/*.rs", "P1").with(|claims| claims.client_id = "gone".to_owned());
+        let (code, out, _) = explain(&world, &["--token", &world.token(&unknown), "GET /Observation"]);
+        assert_eq!((code, out.lines().next()), (1, Some("refused: token_revoked (401)")), "{out}");
+        let mut forged = world.token(&Grant::patient("patient/*.rs", "P1"));
+        forged.truncate(forged.len() - 8);
+        let (code, out, _) = explain(&world, &["--token", &format!("{forged}AAAAAAAA"), "GET /Observation"]);
+        assert_eq!(code, 1);
+        assert!(out.contains("its signature is not by a key of this gateway"), "{out}");
+        let (code, out, _) = explain(&world, &["--token", "nonsense", "GET /Observation"]);
+        assert_eq!(code, 1);
+        assert!(out.contains("it is no JWT"), "{out}");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn a_revoked_grant_is_told_beside_a_running_gateway() {
+    run(async {
+        let world = World::new().await;
+        let grant = Grant::patient("patient/*.rs", "P1");
+        let token = world.token(&grant);
+        assert_eq!(explain(&world, &["--token", &token, "GET /Observation"]).0, 0);
+        firebreak::grant::grants::revoke(&world.grants, &grant.0.gid).await.unwrap();
+        let (code, out, _) = explain(&world, &["--token", &token, "GET /Observation"]);
+        assert_eq!((code, out.lines().next()), (1, Some("refused: token_revoked (401)")), "{out}");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn before_anything_ran_the_parts_of_a_token_are_enough_and_nothing_is_written() {
+    let site = commands::Site::new("0ms");
+    let config = site.config();
+    let before = files(site.path("").as_path());
+    let ask = |more: &[&str]| {
+        let mut all = vec!["explain", "--config", &config, "--scope", "user/*.rs", "--fhir-user", "Practitioner/7"];
+        all.extend(more);
+        commands::run(&all)
+    };
+    let (code, out, err) = ask(&["--role", "clinician", "GET /Observation?code=x"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("reach: every Observation\n"), "{out}");
+    assert!(out.contains("upstream: GET /Observation?code=x\n"), "{out}");
+    let (code, out, _) = ask(&["GET /Observation?code=x"]);
+    assert_eq!((code, out.lines().next()), (1, Some("refused: policy_denied (403)")), "{out}");
+    let (code, _, err) = commands::run(&["explain", "--config", &config, "--token", "a.b.c", "GET /Observation"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("keys of the gateway that issued it"), "{err}");
+    assert_eq!(files(site.path("").as_path()), before);
+}
+
+#[test]
+fn all_mistakes_of_a_question_are_told_at_once() {
+    let site = commands::Site::new("0ms");
+    let config = site.config();
+    let (code, out, err) = commands::run(&[
+        "explain",
+        "--config",
+        &config,
+        "--patient",
+        "Patient/P1",
+        "--fhir-user",
+        "Dr Rivera",
+        "--header",
+        "If-Match",
+        "--body",
+        "/no/such/file",
+        "Observation?code=x",
+    ]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    for expected in [
+        "expected --token, or --scope",
+        "--patient must be an id",
+        "--fhir-user must be a type and an id",
+        "--header must be a name and a value",
+        "`/no/such/file` cannot be read",
+        "such as `GET /Observation?code=8867-4`",
+    ] {
+        assert!(err.contains(expected), "lacks `{expected}`: {err}");
+    }
+    assert!(err.lines().all(|line| line.starts_with("firebreak: ")), "{err}");
+    site.edit("[fhir]", "[fhir]\nupstraem = 1");
+    let (code, _, err) = commands::run(&["explain", "--config", &config, "--token", "x", "--role", "clinician", "GET"]);
+    assert_eq!(code, 2);
+    for expected in ["unknown key `upstraem`", "expected no --role beside it", "as method and target"] {
+        assert!(err.contains(expected), "lacks `{expected}`: {err}");
+    }
+}
+
+/// Every file below a directory.
+fn files(directory: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        found.push(path.display().to_string());
+        if path.is_dir() {
+            found.extend(files(&path));
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,296 @@
+//! Batch and transaction, end to end.
+
+use std::fmt::Write as _;
+
+use firebreak::audit::Ending;
+use serde_json::{Value, json};
+
+use super::asked;
+use crate::upstream::Answer;
+use crate::world::{BASE, Grant, Reply, World, run};
+
+const JSON: &str = "Content-Type: application/fhir+json";
+const ONE: &str = "urn:uuid:0b9a7a0c-6c2f-4f0e-9b1d-7b1f3b7c0a55";
+const TWO: &str = "urn:uuid:3f3f0c58-0c25-4c1c-9f0e-0e7a3f3d2b11";
+
+fn c() -> Grant {
+    Grant::patient("patient/*.cruds", "P1")
+}
+
+fn observation(id: &str, subject: &str) -> Value {
+    let mut resource = json!({"resourceType": "Observation", "status": "final", "subject": {"reference": subject}});
+    if !id.is_empty() {
+        resource["id"] = id.into();
+    }
+    resource
+}
+
+fn entry(method: &str, url: &str, resource: Option<Value>) -> Value {
+    let mut entry = json!({"request": {"method": method, "url": url}});
+    if let Some(resource) = resource {
+        entry["resource"] = resource;
+    }
+    entry
+}
+
+fn named(full_url: &str, mut entry: Value) -> Value {
+    entry["fullUrl"] = full_url.into();
+    entry
+}
+
+async fn post(world: &World, token: &str, kind: &str, entries: &[Value]) -> Reply {
+    let bundle = json!({"resourceType": "Bundle", "type": kind, "entry": entries});
+    world.send("POST /fhir", token, &[JSON], &bundle.to_string()).await
+}
+
+fn statuses(reply: &Reply) -> String {
+    let mut all = String::new();
+    for entry in reply.json()["entry"].as_array().unwrap() {
+        write!(all, "{} ", &entry["response"]["status"].as_str().unwrap()[..3]).unwrap();
+    }
+    all.trim_end().to_owned()
+}
+
+// B3 67
+#[test]
+fn case_166_each_entry_of_a_batch_is_a_request_of_its_own() {
+    run(async {
+        let world = World::new().await;
+        world.plant("CANARY");
+        let token = world.token(&c());
+        let reply = post(
+            &world,
+            &token,
+            "batch",
+            &[
+                entry("GET", "Patient/P2", None),
+                entry("GET", "Observation/o1", None),
+                entry("POST", "Observation", Some(observation("", "Patient/P1"))),
+                entry("POST", "Observation", Some(observation("", "Patient/P2"))),
+                entry("GET", "Observation?code=2093-3", None),
+                entry("DELETE", "Observation/o2", None),
+                entry("PUT", "Observation/v1", Some(observation("v1", "Patient/P1"))),
+            ],
+        )
+        .await;
+        assert_eq!(reply.status, 200, "{}", reply.all());
+        assert_eq!(reply.json()["type"], "batch-response");
+        assert_eq!(statuses(&reply), "404 200 201 403 200 404 200");
+        let answers = reply.json()["entry"].clone();
+        assert_eq!(answers[1]["resource"]["id"], "o1");
+        assert_eq!(answers[2]["response"]["location"], format!("{BASE}/Observation/n1/_history/1"));
+        assert_eq!(answers[2]["response"]["etag"], "W/\"1\"");
+        assert_eq!(answers[3]["response"]["outcome"]["issue"][0]["code"], "forbidden");
+        assert_eq!(answers[4]["resource"]["type"], "searchset");
+        let alone = world.get("/fhir/Observation/never", &token).await;
+        assert_eq!(answers[0]["response"]["outcome"], alone.json(), "as alone");
+        assert_eq!(answers[5]["response"]["outcome"], alone.json());
+        let records = world.finish().await;
+        let of_entries: Vec<_> = records
+            .iter()
+            .filter(|entry| entry.record.request_id.as_deref().is_some_and(|id| id.contains('.')))
+            .map(|entry| (entry.record.interaction.clone().unwrap().into_owned(), entry.record.outcome.unwrap()))
+            .collect();
+        for (interaction, ending) in [
+            ("read", Ending::Denied),
+            ("read", Ending::Released),
+            ("create", Ending::Intended),
+            ("create", Ending::Released),
+            ("create", Ending::Denied),
+            ("search-type", Ending::Released),
+            ("delete", Ending::Denied),
+            ("update", Ending::Intended),
+            ("update", Ending::Released),
+        ] {
+            assert!(of_entries.contains(&(interaction.to_owned(), ending)), "{interaction} {ending:?}: {of_entries:?}");
+        }
+        assert_eq!(of_entries.len(), 9);
+        let whole = records.iter().filter(|entry| entry.record.interaction.as_deref() == Some("batch"));
+        let [whole] = whole.collect::<Vec<_>>()[..] else { panic!("one record of the whole") };
+        assert_eq!((whole.record.status, whole.record.outcome), (Some(200), Some(Ending::Released)));
+        // Whom an answer tells of stands in the records of its entries, and once.
+        assert!(whole.record.patients.is_empty() && whole.record.resource_ids.is_empty(), "{whole:?}");
+        let created = records.iter().filter(|entry| entry.record.interaction.as_deref() == Some("create"));
+        let created = created.filter(|entry| entry.record.outcome == Some(Ending::Released));
+        let [created] = created.collect::<Vec<_>>()[..] else { panic!("one was created") };
+        assert_eq!(
+            (&*created.record.patients, &*created.record.resource_ids),
+            (&["P1".to_owned()][..], &["Observation/n1".to_owned()][..])
+        );
+    });
+}
+
+#[test]
+fn case_167_one_denied_entry_denies_the_transaction_and_the_upstream_is_not_called() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&c());
+        let good = || named(ONE, entry("POST", "Observation", Some(observation("", "Patient/P1"))));
+        for bad in [
+            entry("POST", "Observation", Some(observation("", "Patient/P2"))),
+            entry("POST", "Patient", Some(json!({"resourceType": "Patient"}))),
+            entry("GET", "Observation?encounter.status=x", None),
+            entry("DELETE", "Patient/P1", None),
+        ] {
+            let reply = post(&world, &token, "transaction", &[good(), bad.clone()]).await;
+            assert_eq!(reply.status, 403, "{bad}: {}", reply.all());
+        }
+        assert_eq!(world.upstream.seen(), 0);
+        let reply = post(&world, &token, "transaction", &[good(), entry("DELETE", "Observation/o2", None)]).await;
+        assert_eq!(reply.status, 404, "{}", reply.all());
+        assert_eq!(asked(&world), ["GET Observation/o2"], "what had to be read, and no more");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn a_transaction_of_one_patients_is_sent_once_and_judged_entry_by_entry() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&c());
+        let mut derived = observation("", "https://gw.example.org/fhir/Patient/P1");
+        derived["derivedFrom"] = json!([{"reference": TWO}]);
+        let entries = [
+            named(ONE, entry("POST", "Observation", Some(derived))),
+            named(TWO, entry("POST", "Observation", Some(observation("", "Patient/P1")))),
+            entry("PUT", "Observation/o1", Some(observation("o1", "Patient/P1"))),
+            entry("DELETE", "Observation/v1", None),
+            entry("GET", "Observation?code=1234-5&_count=1", None),
+            entry("GET", "Observation/o2", None),
+        ];
+        let reply = post(&world, &token, "transaction", &entries).await;
+        assert_eq!(reply.status, 200, "{}", reply.all());
+        assert_eq!(statuses(&reply), "201 201 200 204 200 404");
+        assert!(!reply.text().contains("CANARY"), "{}", reply.text());
+        let answers = reply.json()["entry"].clone();
+        assert_eq!(answers[0]["resource"]["derivedFrom"][0]["reference"], "Observation/n2");
+        assert_eq!(answers[0]["response"]["location"], format!("{BASE}/Observation/n1/_history/1"));
+        assert_eq!(answers[2]["response"]["etag"], "W/\"2\"");
+        assert!(
+            answers[4]["resource"]["link"][1]["url"]
+                .as_str()
+                .unwrap()
+                .starts_with(&format!("{BASE}/Observation?_page="))
+        );
+        let calls = world.upstream.take_seen();
+        let lines: Vec<&str> = calls.iter().map(|seen| seen.line.as_str()).collect();
+        assert_eq!(lines.iter().filter(|line| line.starts_with("POST")).count(), 1, "{lines:?}");
+        let sent: Value = serde_json::from_str(&calls.last().unwrap().body).unwrap();
+        assert_eq!(calls.last().unwrap().line, "POST /upstream/r4");
+        assert_eq!(sent["entry"][0]["resource"]["subject"]["reference"], "Patient/P1");
+        assert_eq!(
+            sent["entry"][2]["request"],
+            json!({"method": "PUT", "url": "Observation/o1", "ifMatch": "W/\"1\""})
+        );
+        assert_eq!(
+            sent["entry"][3]["request"],
+            json!({"method": "DELETE", "url": "Observation/v1", "ifMatch": "W/\"1\""})
+        );
+        assert_eq!(sent["entry"][4]["request"]["url"], "Observation?subject=Patient/P1&code=1234-5&_count=1");
+        let records = world.finish().await;
+        let of_it: Vec<_> =
+            records.iter().filter(|entry| entry.record.interaction.as_deref() == Some("batch")).collect();
+        let [intent, outcome] = of_it.as_slice() else { panic!("an intent and an outcome") };
+        assert_eq!((intent.record.outcome, outcome.record.outcome), (Some(Ending::Intended), Some(Ending::Released)));
+        assert_eq!(outcome.record.patients, ["P1"]);
+        assert!(outcome.record.resource_ids.contains(&"Observation/n1".to_owned()), "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_transaction_that_loses_a_race_changes_nothing() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&c());
+        world.upstream.answer(|seen| {
+            if seen.line.ends_with("Observation/o1") {
+                let earlier = r#"{"resourceType":"Observation","id":"o1","meta":{"versionId":"7"},"subject":{"reference":"Patient/P1"}}"#;
+                return Answer::fhir(earlier);
+            }
+            Answer::Honest
+        });
+        let entries = [
+            named(ONE, entry("POST", "Observation", Some(observation("", "Patient/P1")))),
+            entry("PUT", "Observation/o1", Some(observation("o1", "Patient/P1"))),
+        ];
+        let reply = post(&world, &token, "transaction", &entries).await;
+        assert_eq!(reply.status, 412, "{}", reply.all());
+        assert!(!reply.text().contains("CANARY"), "{}", reply.text());
+        world.upstream.answer(|_| Answer::Honest);
+        assert_eq!(world.get("/fhir/Observation/n1", &token).await.status, 404);
+        world.finish().await;
+    });
+}
+
+#[test]
+fn case_175_a_grant_without_restriction_creates_a_patient_and_what_belongs_to_it() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&Grant::user("user/*.cruds", "Practitioner/d1", &["clinician"]));
+        let entries = [
+            named(ONE, entry("POST", "Patient", Some(json!({"resourceType": "Patient", "name": [{"family": "New"}]})))),
+            named(TWO, entry("POST", "Observation", Some(observation("", ONE)))),
+        ];
+        let reply = post(&world, &token, "transaction", &entries).await;
+        assert_eq!((reply.status, &*statuses(&reply)), (200, "201 201"), "{}", reply.all());
+        assert_eq!(reply.json()["entry"][1]["resource"]["subject"]["reference"], "Patient/n1");
+        assert_eq!(world.get("/fhir/Observation/n2", &token).await.json()["subject"]["reference"], "Patient/n1");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn an_answer_to_a_transaction_that_is_not_one_is_not_released() {
+    run(async {
+        let world = World::new().await;
+        world.plant("CANARY");
+        let token = world.token(&c());
+        let done = |resource: &str, location: &str| {
+            format!(r#"{{"resource":{resource},"response":{{"status":"201 Created","location":"{location}"}}}}"#)
+        };
+        let own = r#"{"resourceType":"Observation","id":"n1","subject":{"reference":"Patient/P1"}}"#;
+        let theirs =
+            r#"{"resourceType":"Observation","id":"n1","status":"CANARY","subject":{"reference":"Patient/P2"}}"#;
+        let bundle =
+            |kind: &str, entries: &str| format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]}}"#);
+        for (what, answer, status) in [
+            ("too few", bundle("transaction-response", ""), 502),
+            (
+                "too many",
+                bundle("transaction-response", &[done(own, "Observation/n1"), done(own, "Observation/n1")].join(",")),
+                502,
+            ),
+            ("another Bundle", bundle("batch-response", &done(own, "Observation/n1")), 502),
+            ("another type", bundle("transaction-response", &done(own, "Patient/P2")), 502),
+            ("no response", bundle("transaction-response", own), 502),
+            ("a failure in it", bundle("transaction-response", r#"{"response":{"status":"422 CANARY"}}"#), 502),
+            ("another's", bundle("transaction-response", &done(theirs, "Observation/n1")), 200),
+            ("all well", bundle("transaction-response", &done(own, "Observation/n1/_history/1")), 200),
+        ] {
+            let body = answer.clone();
+            world.upstream.answer(move |_| Answer::fhir(body.clone()));
+            let entries = [entry("POST", "Observation", Some(observation("", "Patient/P1")))];
+            let reply = post(&world, &token, "transaction", &entries).await;
+            assert_eq!(reply.status, status, "{what}: {}", reply.all());
+        }
+        world.finish().await;
+    });
+}
+
+#[test]
+fn case_179_the_number_of_entries_is_bounded() {
+    run(async {
+        let world =
+            World::with(crate::world::Settings { fhir: "max_entries = 3".to_owned(), ..Default::default() }).await;
+        let token = world.token(&c());
+        let read = || entry("GET", "Observation/o1", None);
+        assert_eq!(post(&world, &token, "batch", &[read(), read(), read()]).await.status, 200);
+        assert_eq!(asked(&world).len(), 3);
+        for kind in ["batch", "transaction"] {
+            let reply = post(&world, &token, kind, &[read(), read(), read(), read()]).await;
+            assert_eq!(reply.status, 413, "{}", reply.all());
+        }
+        assert_eq!(world.upstream.seen(), 0);
+        world.finish().await;
+    });
+}

@@ -1,0 +1,131 @@
+//! Client certificates in the handshake: asked for or not, verified, and looked up in revocation lists (RFC 5280 section 6.3).
+
+use std::fs;
+use std::path::Path;
+
+use firebreak::clock::Clock;
+use firebreak::config::{ClientCertificates, Tls};
+use firebreak::listen::Certificates;
+use rustls::ClientConfig;
+use tempfile::TempDir;
+
+use super::harness::{Raw, Served, client_config, handshake, patient, pki};
+use super::tls::copy;
+
+/// What a client of this configuration is served: the fingerprint that the site saw, or that the handshake failed.
+async fn identify(served: &Served, config: ClientConfig) -> Result<String, ()> {
+    let before = served.seen().len();
+    let stream = handshake(served.address, config).await.map_err(|_| ())?;
+    let mut raw = Raw::new(stream);
+    // In TLS 1.3 the client learns of a refused certificate when it reads.
+    raw.send("GET /certificate HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let answer = raw.rest().await;
+    assert_eq!(served.seen().len() == before, answer.is_empty());
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).ok_or(())
+}
+
+#[tokio::test]
+async fn client_certificates_are_off_optional_or_required() {
+    use ClientCertificates::{Off, Optional, Required};
+    let identify = async |mode, certificate| {
+        let served = Served::tls_at(patient(), &pki("server"), mode).await;
+        identify(&served, client_config(&[], certificate)).await
+    };
+    let nobody = Ok(String::new());
+    assert_eq!(identify(Off, None).await, nobody);
+    assert_eq!(identify(Off, Some("good")).await, nobody, "not asked for");
+    assert_eq!(identify(Optional, None).await, nobody);
+    assert_eq!(identify(Required, None).await, Err(()));
+    for mode in [Optional, Required] {
+        assert_eq!(identify(mode, Some("good")).await.unwrap().len(), 64, "{mode:?}: SHA-256 in hex");
+        assert_eq!(identify(mode, Some("of-other-ca")).await, Err(()), "{mode:?}");
+        assert_eq!(identify(mode, Some("expired")).await, Err(()), "{mode:?}");
+    }
+}
+
+/// The server's directory with a `crl.pem` of these lists.
+fn directory(lists: &[&str]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    copy("server", directory.path());
+    write_lists(directory.path(), lists);
+    directory
+}
+
+fn write_lists(directory: &Path, lists: &[&str]) {
+    let text: String = lists.iter().map(|name| fs::read_to_string(pki(&format!("crl/{name}.pem"))).unwrap()).collect();
+    fs::write(directory.join("crl.pem"), text).unwrap();
+}
+
+fn load(directory: &Path, clock: &Clock) -> Result<Certificates, String> {
+    let settings =
+        Tls { directory: directory.to_owned(), client_certificates: ClientCertificates::Optional, crl: true };
+    Certificates::load_at(&settings, clock.clone()).map_err(|error| error.to_string())
+}
+
+/// Seconds since the epoch in the year 2026, in which the lists and certificates are good.
+const NOW: i64 = 1_790_000_000;
+/// From then into the year 2101, in which the lists are overdue and the certificates are good.
+const OVERDUE: i64 = 75 * 365 * 86_400;
+
+#[tokio::test]
+async fn a_revoked_client_certificate_is_refused_from_the_reload_on_and_no_ticket_helps() {
+    let directory = directory(&["root", "intermediate"]);
+    let served = Served::tls_of(patient(), load(directory.path(), &Clock::fixed(NOW)).unwrap()).await;
+    // One configuration each, so that the tickets of the first handshakes are offered in the second.
+    let (good, revoked) = (client_config(&[], Some("good")), client_config(&[], Some("revoked")));
+    for config in [&good, &revoked] {
+        assert_eq!(identify(&served, config.clone()).await.unwrap().len(), 64);
+    }
+    write_lists(directory.path(), &["root", "intermediate-later"]);
+    assert_eq!(served.certificates.as_ref().unwrap().reload(), Ok(true));
+    assert_eq!(identify(&served, revoked).await, Err(()));
+    assert_eq!(identify(&served, good).await.unwrap().len(), 64);
+    assert_eq!(identify(&served, client_config(&[], None)).await, Ok(String::new()), "it is optional");
+}
+
+#[tokio::test]
+async fn a_chain_that_the_lists_do_not_tell_of_wholly_is_refused() {
+    for (lists, why) in [
+        (&["intermediate"][..], "nothing of the intermediate"),
+        (&["root"], "nothing of the client"),
+        (&["root-later", "intermediate"], "the intermediate is revoked"),
+    ] {
+        let directory = directory(lists);
+        let served = Served::tls_of(patient(), load(directory.path(), &Clock::fixed(NOW)).unwrap()).await;
+        assert_eq!(identify(&served, client_config(&[], Some("good"))).await, Err(()), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_overdue_is_refused_at_the_start_at_a_reload_and_in_the_handshake() {
+    let clock = Clock::fixed(NOW);
+    let overdue = directory(&["root", "intermediate-overdue"]);
+    let error = load(overdue.path(), &clock).unwrap_err();
+    assert!(error.contains("`crl.pem`") && error.contains("test intermediate") && error.contains("2021"), "{error}");
+
+    let directory = directory(&["root", "intermediate"]);
+    let served = Served::tls_of(patient(), load(directory.path(), &clock).unwrap()).await;
+    write_lists(directory.path(), &["root", "intermediate-overdue"]);
+    assert!(served.certificates.as_ref().unwrap().reload().is_err());
+    let good = async || identify(&served, client_config(&[], Some("good"))).await;
+    assert_eq!(good().await.unwrap().len(), 64, "the lists before are in force");
+    clock.advance(OVERDUE);
+    assert_eq!(good().await, Err(()));
+}
+
+#[test]
+fn lists_that_do_not_load_are_told_with_the_file() {
+    let lacking = directory(&[]);
+    fs::remove_file(lacking.path().join("crl.pem")).unwrap();
+    assert!(load(lacking.path(), &Clock::fixed(NOW)).unwrap_err().contains("crl.pem` cannot be read"));
+    for content in [
+        "",
+        "no list",
+        "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+        "-----BEGIN X509 CRL-----\n!!!!\n-----END X509 CRL-----\n",
+    ] {
+        fs::write(lacking.path().join("crl.pem"), content).unwrap();
+        let error = load(lacking.path(), &Clock::fixed(NOW)).unwrap_err();
+        assert!(error.contains("`crl.pem`") && !error.contains('\n'), "{content:?}: {error}");
+    }
+}
