@@ -270,7 +270,7 @@ pub(super) async fn read<S>(
     let (mut parts, body) = request.into_parts();
     let refused = match parts.version {
         Version::HTTP_2 => None,
-        _ => framing::refused(&parts.method),
+        _ => framing::refused(&parts.uri),
     };
     let problem = refused.or((!target_is_ours(&parts)).then_some(Problem::Target));
     // Set by hyper from `:authority`, or checked against it; nobody behind here uses it.

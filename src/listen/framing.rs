@@ -57,16 +57,21 @@ enum State {
     Refused,
 }
 
-/// The heads that stand for refused ones. Who sends one is refused as it says.
-const REFUSED: [(&str, &[u8], Problem); 3] = [
-    ("REFUSED-HEAD", b"REFUSED-HEAD / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n", Problem::Head),
-    ("REFUSED-TARGET", b"REFUSED-TARGET / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n", Problem::Target),
-    ("REFUSED-SIZE", b"REFUSED-SIZE / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n", Problem::HeadTooLarge),
-];
+/// The targets of the heads that stand for refused ones. Who sends one is refused as it says.
+const REFUSED: [(&str, Problem); 3] =
+    [("/REFUSED-HEAD", Problem::Head), ("/REFUSED-TARGET", Problem::Target), ("/REFUSED-SIZE", Problem::HeadTooLarge)];
 
-/// Why the head was refused in whose place one with this method came.
-pub(super) fn refused(method: &http::Method) -> Option<Problem> {
-    REFUSED.iter().find(|(name, ..)| *name == method.as_str()).map(|(.., problem)| *problem)
+/// Why the head was refused in whose place one with this target came.
+pub(super) fn refused(target: &http::Uri) -> Option<Problem> {
+    REFUSED.iter().find(|(name, _)| target == *name).map(|(_, problem)| *problem)
+}
+
+/// The head that stands for the refused one in `bytes`: to a HEAD request no body is owed (RFC 9110 section 9.3.2), and a
+/// client would take one for its next answer.
+fn in_place_of(bytes: &[u8], problem: Problem) -> Vec<u8> {
+    let method = if bytes.starts_with(b"HEAD ") { "HEAD" } else { "REFUSED" };
+    let target = REFUSED.iter().find(|(_, of)| *of == problem).map_or("/REFUSED-HEAD", |(name, _)| name);
+    format!("{method} {target} HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n").into_bytes()
 }
 
 impl<T> StrictFraming<T> {
@@ -162,9 +167,9 @@ impl<T> StrictFraming<T> {
     }
 
     fn refuse_head(&mut self, problem: Problem) {
-        let head = REFUSED.iter().find(|(.., of)| *of == problem).map(|(_, head, _)| *head);
+        let head = in_place_of(&self.pending, problem);
         self.pending.clear();
-        self.ready.extend_from_slice(head.unwrap_or(b"\0\r\n\r\n"));
+        self.ready.extend_from_slice(&head);
         self.state = State::Refused;
     }
 

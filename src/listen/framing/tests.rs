@@ -8,8 +8,21 @@ fn through(wire: &[u8]) -> Vec<u8> {
     guard.ready
 }
 
-fn stands_for(problem: Problem) -> &'static [u8] {
-    REFUSED.iter().find(|(.., of)| *of == problem).unwrap().1
+fn stands_for(problem: Problem) -> Vec<u8> {
+    in_place_of(b"GET", problem)
+}
+
+#[test]
+fn what_stands_for_a_refused_head_is_answered_as_that_one_would_be() {
+    for (wire, method) in
+        [("HEAD /a\x7f HTTP/1.1\r\n\r\n", "HEAD"), ("HEAD * HTTP/1.1\r\n\r\n", "HEAD"), ("\r\nHEADS /a\x7f\n", "REFUSED")]
+    {
+        let head = String::from_utf8(through(wire.as_bytes())).unwrap();
+        let (first, target) = head.split_once("\r\n").unwrap().0.split_once(' ').unwrap();
+        assert_eq!(first, method, "{wire:?}");
+        assert!(refused(&target.split(' ').next().unwrap().parse().unwrap()).is_some(), "{wire:?}");
+    }
+    assert_eq!(refused(&"/REFUSED".parse().unwrap()), None);
 }
 
 #[test]
@@ -111,8 +124,9 @@ fn targets_that_are_no_path_and_heads_with_too_much_are_told_apart() {
     }
     for (fields, passes) in [(100, true), (101, false)] {
         let wire = format!("GET /a HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(fields));
-        let expected = if passes { wire.as_bytes() } else { stands_for(Problem::HeadTooLarge) };
-        assert_eq!(through(wire.as_bytes()), expected);
+        let given = through(wire.as_bytes());
+        let expected = if passes { wire.into_bytes() } else { stands_for(Problem::HeadTooLarge) };
+        assert_eq!(given, expected);
     }
 }
 

@@ -77,6 +77,19 @@ async fn a_message_with_ambiguous_framing_is_answered_400_and_closed() {
     }
 }
 
+/// A client would take the body for its next answer (RFC 9110 section 9.3.2).
+#[tokio::test]
+async fn a_refused_head_request_gets_no_body() {
+    for (target, fields) in [("/a\x7f", ""), ("*", ""), ("/a", "X : y\r\n"), ("/a\"b", "Host: b\r\n")] {
+        let served = Served::plain(patient()).await;
+        let mut client = served.connect().await;
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{HIDDEN}")).await;
+        let answer = client.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.ends_with("\r\n\r\n"), "{target} {fields}: {answer:?}");
+        assert!(served.seen().is_empty(), "{target} {fields}");
+    }
+}
+
 #[tokio::test]
 async fn http2_without_tls_is_not_served() {
     let served = Served::plain(patient()).await;
@@ -209,12 +222,13 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
         Just("CONNECT"),
         Just("OPTIONS"),
         Just("PRI"),
-        Just("REFUSED-SIZE"),
+        Just("REFUSED"),
         Just("")
     ];
     let target = prop_oneof![
         Just("/a"),
         Just("/a?b=c"),
+        Just("/REFUSED-SIZE"),
         Just("*"),
         Just("a:1"),
         Just("http://"),

@@ -125,7 +125,8 @@ impl Connection {
         let reply = tokio::time::timeout(Duration::from_secs(20), self.reply(head)).await;
         let reply = reply.unwrap_or_else(|_| panic!("no answer to {}", String::from_utf8_lossy(request)));
         self.closed = reply.header("connection") == "close";
-        assert!(self.buffer.is_empty(), "bytes after the answer to {}", String::from_utf8_lossy(request));
+        let (rest, asked) = (String::from_utf8_lossy(&self.buffer), String::from_utf8_lossy(request));
+        assert!(self.buffer.is_empty(), "{rest:?} comes after the answer {reply:?} to {asked:?}");
         reply
     }
 
