@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.parse
 
 import gateways
 import launch
@@ -32,14 +33,26 @@ CAPABILITIES = {"resourceType": "CapabilityStatement", "status": "active", "kind
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
-    """A FHIR server with one patient."""
+    """A FHIR server with one patient, who is found by `_id`."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        path = self.path.split("?")[0]
-        bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": PATIENT}] if path == "/fhir/Patient" else []}
-        body = json.dumps({"/fhir/metadata": CAPABILITIES, "/fhir/Patient/p1": PATIENT}.get(path, bundle)).encode()
+        path, _, query = self.path.partition("?")
+        self.answer({"/fhir/metadata": CAPABILITIES, "/fhir/Patient/p1": PATIENT}.get(path) or self.search(path, query))
+
+    def do_POST(self):
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.answer(self.search(self.path.removesuffix("/_search"), form))
+
+    @staticmethod
+    def search(path: str, query: str) -> dict:
+        wanted = urllib.parse.parse_qs(query).get("_id", [PATIENT["id"]])
+        found = [{"resource": PATIENT}] if path == "/fhir/Patient" and PATIENT["id"] in wanted[0].split(",") else []
+        return {"resourceType": "Bundle", "type": "searchset", "entry": found}
+
+    def answer(self, resource: dict):
+        body = json.dumps(resource).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/fhir+json")
         self.send_header("Content-Length", str(len(body)))
