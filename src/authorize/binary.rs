@@ -309,19 +309,7 @@ fn granted(request: FhirRequest, principal: Arc<Principal>, access: Access, poli
     let id = access.id.clone();
     let allowance = Allowance { within: Within::Attached(Box::new(access)), conditions: Arc::default(), policies };
     let reach = Reach::new(resource_type, vec![allowance])?;
-    let FhirRequest { interaction, projection, head, if_none_match, .. } = request;
-    let obligations = Obligations {
-        principal,
-        interaction,
-        reach,
-        beside: Box::default(),
-        projection,
-        head,
-        if_none_match,
-        self_link: String::new(),
-        changed: None,
-        each: Vec::new(),
-    };
+    let obligations = Obligations::of(request, reach, principal);
     Some(Ready { upstream: UpstreamRequest::Read { resource_type, id }, obligations })
 }
 

@@ -100,19 +100,8 @@ impl Authorizer {
             }
         };
         let self_link = print_link(&path, &request.history.told(), &request.projection);
-        let FhirRequest { interaction, projection, head, if_none_match, .. } = request;
-        let obligations = Obligations {
-            principal,
-            interaction,
-            reach,
-            beside: Box::new(beside),
-            projection,
-            head,
-            if_none_match,
-            self_link,
-            changed: None,
-            each: Vec::new(),
-        };
+        let beside = Box::new(beside);
+        let obligations = Obligations { beside, self_link, ..Obligations::of(request, reach, principal) };
         Ok(Ready { upstream, obligations })
     }
 

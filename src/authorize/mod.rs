@@ -8,6 +8,7 @@
 //! its own conditions; what all of them allow together is the [`Reach`]. Does not look at the answer: what it must still meet
 //! stands in the [`Obligations`].
 
+mod allowances;
 mod asked;
 mod binary;
 mod change;
@@ -250,4 +251,28 @@ pub struct Obligations {
     pub(crate) changed: Option<Changed>,
     /// Of a transaction: what each entry of the answer must meet.
     pub(crate) each: Vec<Obligations>,
+}
+
+impl Obligations {
+    /// To be within `reach`, and nothing else.
+    fn within(reach: Reach, interaction: Interaction, principal: Arc<Principal>) -> Self {
+        Self {
+            principal,
+            interaction,
+            reach,
+            beside: Box::default(),
+            projection: Projection::Full,
+            head: false,
+            if_none_match: None,
+            self_link: String::new(),
+            changed: None,
+            each: Vec::new(),
+        }
+    }
+
+    /// To be within `reach`, and shown as the request has it.
+    fn of(request: FhirRequest, reach: Reach, principal: Arc<Principal>) -> Self {
+        let FhirRequest { interaction, projection, head, if_none_match, .. } = request;
+        Self { projection, head, if_none_match, ..Self::within(reach, interaction, principal) }
+    }
 }

@@ -13,14 +13,11 @@ use super::change::{Change, Graph, Ready, Step};
 use super::denial::deny;
 use super::inquiry::{Inquiry, Pending as Waiting, unusable};
 use super::search::Several;
-use super::{
-    Authorizer, Batch, Decision, DenialReason, Evidence, Obligations, OpenPage, Permit, Reach, UpstreamRequest,
-};
+use super::{Authorizer, Batch, Decision, DenialReason, Evidence, Obligations, OpenPage, Permit, UpstreamRequest};
 use crate::authenticate::{Authenticated, Principal};
 use crate::canonicalise::{Bundle, BundleType, Entry, FhirRequest};
 use crate::error::Refusal;
 use crate::fhir::interaction::Interaction;
-use crate::fhir::projection::Projection;
 use crate::fhir::reference::LogicalId as Id;
 use crate::fhir::resource_type::ResourceType;
 use crate::fhir::way::SearchBy;
@@ -200,24 +197,9 @@ fn next(pending: Pending, questions: Vec<UpstreamRequest>, round: u8) -> Result<
         return Err(Refusal::bad_request("expected a transaction with at least one entry"));
     };
     let transaction = Transaction { entries: requests };
-    let obligations = Obligations { interaction, each, ..of_bundle(principal, reach) };
+    let obligations = Obligations { each, ..Obligations::within(reach, interaction, principal) };
     let upstream = UpstreamRequest::Transaction(Box::new(transaction));
     Ok(Decision::Permit(Permit { upstream, obligations, _decided: () }))
-}
-
-fn of_bundle(principal: Arc<Principal>, reach: Reach) -> Obligations {
-    Obligations {
-        principal,
-        interaction: Interaction::Batch,
-        reach,
-        beside: Box::default(),
-        projection: Projection::Full,
-        head: false,
-        if_none_match: None,
-        self_link: String::new(),
-        changed: None,
-        each: Vec::new(),
-    }
 }
 
 fn refused(refusal: Refusal) -> Decision {

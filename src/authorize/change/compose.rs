@@ -11,7 +11,6 @@ use crate::error::Refusal;
 use crate::fhir::etag::EntityTag;
 use crate::fhir::facts::Facts;
 use crate::fhir::links;
-use crate::fhir::projection::Projection;
 use crate::fhir::reference::LogicalId as Id;
 use crate::json::{Edits, Json, quote};
 
@@ -86,18 +85,9 @@ fn ready(change: &Change, write: Write, patients: Vec<String>) -> Ready {
         readable: change.readable.clone(),
         patients,
     };
-    let obligations = Obligations {
-        principal: std::sync::Arc::clone(&change.principal),
-        interaction: change.request.interaction.clone(),
-        reach: change.reach.clone(),
-        beside: Box::default(),
-        projection: Projection::Full,
-        head: false,
-        if_none_match: None,
-        self_link: String::new(),
-        changed: Some(changed),
-        each: Vec::new(),
-    };
+    let interaction = change.request.interaction.clone();
+    let plain = Obligations::within(change.reach.clone(), interaction, std::sync::Arc::clone(&change.principal));
+    let obligations = Obligations { changed: Some(changed), ..plain };
     Ready { upstream: UpstreamRequest::Write(Box::new(write)), obligations }
 }
 

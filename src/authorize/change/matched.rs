@@ -12,7 +12,6 @@ use crate::error::{ChangeProblem, Refusal};
 use crate::fhir::facts::Facts;
 use crate::fhir::interaction::Interaction;
 use crate::fhir::narrow::{Narrowed, narrow};
-use crate::fhir::projection::Projection;
 use crate::fhir::reference::LogicalId as Id;
 use crate::fhir::search::SearchQuery;
 use crate::json::{Json, Limits, Value};
@@ -147,18 +146,8 @@ impl Change {
 fn read_instead(change: &Change, id: Id) -> Result<Ready, Refusal> {
     let resource_type = change.resource_type;
     let reach = change.readable.clone().ok_or(Refusal::NotFound)?;
-    let obligations = Obligations {
-        principal: std::sync::Arc::clone(&change.principal),
-        interaction: Interaction::Read { resource_type, id: id.clone() },
-        reach,
-        beside: Box::default(),
-        projection: Projection::Full,
-        head: false,
-        if_none_match: None,
-        self_link: String::new(),
-        changed: None,
-        each: Vec::new(),
-    };
+    let interaction = Interaction::Read { resource_type, id: id.clone() };
+    let obligations = Obligations::within(reach, interaction, std::sync::Arc::clone(&change.principal));
     Ok(Ready { upstream: UpstreamRequest::Read { resource_type, id }, obligations })
 }
 

@@ -31,7 +31,6 @@ use crate::fhir::facts::Facts;
 use crate::fhir::interaction::Interaction;
 use crate::fhir::links;
 use crate::fhir::operation::{Arguments, Kind, Level, Operation, Returns, known};
-use crate::fhir::projection::Projection;
 use crate::fhir::reference::LogicalId as Id;
 use crate::fhir::resource_type::ResourceType;
 use crate::json::{Edits, Json};
@@ -249,18 +248,9 @@ impl Called<'_> {
     fn ready(&self, upstream: UpstreamRequest, reaches: Vec<Reach>, beside: Beside) -> Result<Ready, Refusal> {
         let mut reaches = reaches.into_iter();
         let reach = reaches.next().ok_or(Refusal::NotFound)?;
-        let obligations = Obligations {
-            principal: Arc::clone(&self.principal),
-            interaction: self.request.interaction.clone(),
-            reach,
-            beside: Box::new(beside.with_also(reaches.collect())),
-            projection: Projection::Full,
-            head: self.request.head,
-            if_none_match: None,
-            self_link: String::new(),
-            changed: None,
-            each: Vec::new(),
-        };
+        let plain = Obligations::within(reach, self.request.interaction.clone(), Arc::clone(&self.principal));
+        let beside = Box::new(beside.with_also(reaches.collect()));
+        let obligations = Obligations { beside, head: self.request.head, ..plain };
         Ok(Ready { upstream, obligations })
     }
 }

@@ -59,20 +59,8 @@ impl Authorizer {
             Err(Refusal::Denied(denial)) => return Decision::Deny(denial),
             Err(refusal) => return Decision::Refuse(refusal),
         };
-        let FhirRequest { interaction, projection, head, if_none_match, .. } = request;
         let beside = Box::new(beside);
-        let obligations = Obligations {
-            principal,
-            interaction,
-            reach,
-            beside,
-            projection,
-            head,
-            if_none_match,
-            self_link,
-            changed: None,
-            each: Vec::new(),
-        };
+        let obligations = Obligations { beside, self_link, ..Obligations::of(request, reach, principal) };
         Decision::Permit(Permit { upstream: UpstreamRequest::PerType { searches }, obligations, _decided: () })
     }
 

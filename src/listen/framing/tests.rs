@@ -14,9 +14,11 @@ fn stands_for(problem: Problem) -> Vec<u8> {
 
 #[test]
 fn what_stands_for_a_refused_head_is_answered_as_that_one_would_be() {
-    for (wire, method) in
-        [("HEAD /a\x7f HTTP/1.1\r\n\r\n", "HEAD"), ("HEAD * HTTP/1.1\r\n\r\n", "HEAD"), ("\r\nHEADS /a\x7f\n", "REFUSED")]
-    {
+    for (wire, method) in [
+        ("HEAD /a\x7f HTTP/1.1\r\n\r\n", "HEAD"),
+        ("HEAD * HTTP/1.1\r\n\r\n", "HEAD"),
+        ("\r\nHEADS /a\x7f\n", "REFUSED"),
+    ] {
         let head = String::from_utf8(through(wire.as_bytes())).unwrap();
         let (first, target) = head.split_once("\r\n").unwrap().0.split_once(' ').unwrap();
         assert_eq!(first, method, "{wire:?}");
