@@ -83,8 +83,11 @@ pub static TABLE: [Software; 5] = [
     Software {
         word: "helios",
         name: "Helios FHIR Server",
-        // It has no `software`.
-        says: &[(Element::ImplementationDescription, "Helios FHIR Server")],
+        // The second is all that older versions say.
+        says: &[
+            (Element::SoftwareName, "Helios FHIR Server"),
+            (Element::ImplementationDescription, "Helios FHIR Server"),
+        ],
         narrow_by: &[],
         remarks: &[],
     },
@@ -206,9 +209,10 @@ mod tests {
         assert_eq!(software_name("HAPI FHIR Server"), Some("hapi"));
         assert_eq!(software_name("FHIR Server for Azure"), Some("microsoft"));
         assert_eq!(software_name("Microsoft FHIR Server"), Some("microsoft"));
+        assert_eq!(software_name("Helios FHIR Server"), Some("helios"));
         assert_eq!(software_name("medplum"), Some("medplum"));
         // The name in another element is not the one that the product writes.
-        for other in ["", "aidbox", "Helios FHIR Server (sqlite)", "Firebreak sample store", "Some FHIR Server"] {
+        for other in ["", "aidbox", "Firebreak sample store", "Some FHIR Server"] {
             assert_eq!(software_name(other), None, "{other}");
         }
         let said = Said { implementation_description: Some("Helios FHIR Server (sqlite)"), ..Said::default() };
