@@ -25,7 +25,8 @@ impl Authorizer {
             allowances = vec![allowances.swap_remove(all)];
         }
         let mut narrow_by = self.narrow_by.iter();
-        let instead = narrow_by.find(|(of, _)| *of == asked.resource_type).map(|(_, parameter)| *parameter);
+        let named = narrow_by.find(|(of, _)| *of == asked.resource_type).map(|(_, parameter)| *parameter);
+        let instead = named.or_else(|| self.software.get()?.instead(asked.resource_type));
         let reach = Reach::new(asked.resource_type, allowances)
             .map(|reach| reach.searched_by(self.search_by).narrowed_by(instead));
         reach.ok_or_else(|| scope_insufficient(asked, principal))

@@ -23,6 +23,7 @@ use crate::fhir::operation::Operation;
 use crate::fhir::reference::Bases;
 use crate::fhir::resource_type::ResourceType;
 use crate::fhir::search::SearchQuery;
+use crate::fhir::software::{Known, Named};
 use crate::fhir::way::{SearchBy, Way};
 use crate::smart::scope::Letter;
 
@@ -35,6 +36,8 @@ pub struct Authorizer {
     pub(super) max_entries: usize,
     pub(super) search_by: SearchBy,
     pub(super) narrow_by: Vec<(ResourceType, &'static SearchParameter)>,
+    /// By which parameters it is narrowed where the site names none.
+    pub(super) software: Known,
     /// The operations that the site lists.
     pub(super) operations: Vec<Operation>,
 }
@@ -63,6 +66,7 @@ impl Authorizer {
             max_entries: MAX_ENTRIES,
             search_by: SearchBy::Primary,
             narrow_by: Vec::new(),
+            software: Known::from(Named::Other),
             operations: Vec::new(),
         })
     }
@@ -77,6 +81,18 @@ impl Authorizer {
     #[must_use]
     pub fn with_search_by(self, search_by: SearchBy, narrow_by: &[(ResourceType, &'static SearchParameter)]) -> Self {
         Self { search_by, narrow_by: narrow_by.to_vec(), ..self }
+    }
+
+    /// The same, in front of this software, which may become known later.
+    #[must_use]
+    pub fn with_software(self, software: Known) -> Self {
+        Self { software, ..self }
+    }
+
+    /// Which software it decides in front of.
+    #[must_use]
+    pub fn software(&self) -> &Known {
+        &self.software
     }
 
     /// The same, which also serves the operations that the site lists.

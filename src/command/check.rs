@@ -17,6 +17,7 @@ use crate::forward::{Probe, Upstream};
 use crate::listen::Certificates;
 
 mod searches;
+mod software;
 
 /// A certificate that ends within so many days is mentioned.
 const SOON: i64 = 30;
@@ -205,6 +206,7 @@ async fn upstream(config: &Config) -> Vec<(String, Finding)> {
     });
     let mut findings = vec![("upstream".to_owned(), told)];
     if let Ok((upstream, probe)) = &found {
+        findings.push(("software".to_owned(), Ok(software::software(config, probe))));
         findings.push(("searches".to_owned(), searches::searches(config, upstream, probe).await));
     }
     findings

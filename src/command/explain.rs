@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::Refusal;
 use crate::fhir::reference::LogicalId;
 use crate::fhir::resource_type::ResourceType;
+use crate::fhir::software::Known;
 use crate::filter::seal::Sealer;
 use crate::gateway::Explanation;
 use crate::keys::Keys;
@@ -119,6 +120,7 @@ fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> R
         Failure::Usage(errors.join("\nfirebreak: "))
     })?;
     let authorizer = authorizer.with_search_by(config.fhir.search_by, &config.fhir.narrow_by);
+    let authorizer = authorizer.with_software(Known::from(config.fhir.software));
     let authorizer = authorizer.with_operations(config.fhir.operations.clone());
     Ok(match authorizer.consider(request, principal, &sealer(config)?, Explanation::of_prospect) {
         Ok(explanation) => explanation,

@@ -12,6 +12,7 @@ use url::Url;
 use crate::fhir::definitions::SearchParameter;
 use crate::fhir::operation::Operation;
 use crate::fhir::resource_type::ResourceType;
+use crate::fhir::software::Named;
 use crate::fhir::way::SearchBy;
 use crate::jose::AssertionAlgorithm;
 use crate::outbound::Guard;
@@ -226,6 +227,8 @@ pub struct Fhir {
     pub max_count: u32,
     /// Largest number of entries of a batch or transaction.
     pub max_entries: usize,
+    /// Which software the upstream is.
+    pub software: Named,
     /// By what searches for one patient are made.
     pub search_by: SearchBy,
     /// On these types by these parameters in the place of the primary ones.

@@ -16,14 +16,9 @@ use super::user::user;
 use super::{Audit, Client, ClientCertificates, Config, Fhir, Limits, OnAuditFailure, Server, Tls, Tokens, User};
 use crate::fhir::definitions::SearchParameter;
 use crate::fhir::resource_type::ResourceType;
+use crate::fhir::software::{Named, TABLE};
 use crate::fhir::way::{SearchBy, confining};
 use crate::secret::Secret;
-
-const SEARCH_BY: [(&str, SearchBy); 3] = [
-    ("primary", SearchBy::Primary),
-    ("compartment", SearchBy::Compartment),
-    ("every-parameter", SearchBy::EveryParameter),
-];
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -156,6 +151,7 @@ fn placeholder_fhir() -> Fhir {
         response_bytes: 1,
         max_count: 1,
         max_entries: 1,
+        software: Named::Auto,
         search_by: SearchBy::Primary,
         narrow_by: Vec::new(),
         operations: Vec::new(),
@@ -304,12 +300,19 @@ fn fhir<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path)
         response_bytes: section.integer(reader, "response_bytes", 65_536..1_073_741_825, 16 * 1024 * 1024) as usize,
         max_count: section.integer(reader, "max_count", 1..10_001, 200) as u32,
         max_entries: section.integer(reader, "max_entries", 1..10_001, 100) as usize,
-        search_by: section.choice(reader, "search_by", &SEARCH_BY, SearchBy::Primary),
+        software: software(reader, &mut section),
+        search_by: section.choice(reader, "search_by", &SearchBy::ALL, SearchBy::Primary),
         narrow_by,
         operations: operations(reader, &mut section),
     };
     reader.close(&section);
     upstream.map(|_| fhir)
+}
+
+fn software<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Named {
+    let rows = TABLE.iter().map(|row| (row.word, Named::Software(row)));
+    let choices: Vec<_> = std::iter::once(("auto", Named::Auto)).chain(rows).chain([("other", Named::Other)]).collect();
+    section.choice(reader, "software", &choices, Named::Auto)
 }
 
 /// `["Condition.subject"]`

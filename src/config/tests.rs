@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
 
 use super::*;
+use crate::fhir::software::TABLE;
 
 pub(super) const GOOD: &str = r#"
 [server]
@@ -219,6 +220,14 @@ fn searches_are_narrowed_by_parameters_that_find_members_alone() {
             "{wrong}: {mistakes:?}"
         );
     }
+    assert!(matches!(fhir.software, Named::Auto));
+    for row in &TABLE {
+        let software =
+            Config::parse(&with(&format!("software = \"{}\"", row.word)), Path::new("/")).unwrap().fhir.software;
+        assert!(matches!(software, Named::Software(named) if named.word == row.word), "{}", row.word);
+    }
+    let unknown = mistakes(&with("software = \"HAPI\""));
+    assert!(unknown.iter().any(|mistake| mistake.message.contains("\"medplum\", \"other\"")), "{unknown:?}");
     let twice = mistakes(&with("narrow_by = [\"Condition.subject\", \"Condition.asserter\"]"));
     assert!(twice.iter().any(|mistake| mistake.message.contains("names Condition twice")), "{twice:?}");
 }

@@ -19,4 +19,5 @@ pub mod projection;
 pub mod reference;
 pub mod resource_type;
 pub mod search;
+pub mod software;
 pub mod way;

@@ -49,7 +49,8 @@ pub fn narrow(
     Some(narrow_by(query, confinement, conditions, bases, max_count))
 }
 
-/// The same, confined in this way. Of a search in the compartment itself the path says whose it is, and no parameter.
+/// The same, confined in this way. Of a search in the compartment itself the path says whose it is, and no parameter; a filter goes
+/// first, as the gateway's own parameter does.
 #[must_use]
 pub fn narrow_by(
     query: &SearchQuery,
@@ -63,7 +64,9 @@ pub fn narrow_by(
     // as well, and both must hold.
     let by_condition = conditions.iter().map(|condition| (condition.parameter().name.to_owned(), condition.value()));
     match confinement {
-        None | Some((_, Way::Compartment | Way::LastN)) => {
+        None | Some((_, Way::Compartment | Way::Filter | Way::LastN)) => {
+            let filter = confinement.filter(|(_, way)| *way == Way::Filter);
+            parameters.extend(filter.map(|(Confinement { patient, compartment }, _)| by_filter(compartment, patient)));
             parameters.extend(by_condition);
             parameters.extend(query.criteria.iter().map(|criterion| rebuild(criterion, bases)));
         }
@@ -94,6 +97,15 @@ pub fn narrow_by(
         parameters.extend(query.number_only.then(|| ("_summary".to_owned(), "count".to_owned())));
     }
     Narrowed::Search(parameters)
+}
+
+/// The filter that finds all of the patient's compartment: any of its parameters refers to the patient (R4 `search_filter.html`).
+///
+/// The references stand in quotes: servers were seen to end an unquoted value within a UUID, and to leave out what followed.
+#[must_use]
+pub fn by_filter(compartment: &PatientCompartment, patient: Id<'_>) -> (String, String) {
+    let each = compartment.parameters.iter().map(|parameter| format!("{} eq \"Patient/{patient}\"", parameter.name));
+    ("_filter".to_owned(), each.collect::<Vec<_>>().join(" or "))
 }
 
 /// A condition on other resources, with references to ours as relative ones.

@@ -1,5 +1,5 @@
-//! The ways by which a search is confined: a search parameter that the gateway writes, or the search of a patient's compartment
-//! (R4 search.html, compartmentdefinition.html).
+//! The ways by which a search is confined: a search parameter that the gateway writes, the search of a patient's compartment, or a
+//! filter (R4 search.html, compartmentdefinition.html, `search_filter.html`).
 //!
 //! Takes a resource type and what the site chose; gives the ways that a search for one patient takes, the primary one first.
 //! Knows nothing of any server: whether one honours a way is found out elsewhere.
@@ -17,6 +17,8 @@ pub enum Way {
     Parameter(&'static SearchParameter),
     /// `Patient/id/T`
     Compartment,
+    /// `T?_filter=…`: any parameter of the compartment.
+    Filter,
     /// `Observation/$lastn?subject=…`: some servers honour the parameter in a search and not there.
     LastN,
 }
@@ -26,8 +28,8 @@ impl PartialEq for Way {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Parameter(one), Self::Parameter(other)) => std::ptr::eq(*one, *other),
-            (Self::Compartment, Self::Compartment) | (Self::LastN, Self::LastN) => true,
-            (Self::Parameter(_) | Self::Compartment | Self::LastN, _) => false,
+            (Self::Compartment, Self::Compartment) | (Self::Filter, Self::Filter) | (Self::LastN, Self::LastN) => true,
+            (Self::Parameter(_) | Self::Compartment | Self::Filter | Self::LastN, _) => false,
         }
     }
 }
@@ -35,12 +37,13 @@ impl PartialEq for Way {
 impl Eq for Way {}
 
 impl Way {
-    /// The parameter's name, `compartment` or `$lastn`.
+    /// The parameter's name, `compartment`, `_filter` or `$lastn`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Parameter(parameter) => parameter.name,
             Self::Compartment => "compartment",
+            Self::Filter => "_filter",
             Self::LastN => "$lastn",
         }
     }
@@ -60,8 +63,27 @@ pub enum SearchBy {
     Primary,
     /// The upstream's own search of the compartment; the primary parameter for what HL7's compartment leaves out.
     Compartment,
+    /// One search by a filter of all parameters of the compartment; the primary parameter where it is the only one.
+    Filter,
     /// One search for each parameter of the compartment.
     EveryParameter,
+}
+
+impl SearchBy {
+    /// Each with its word in a configuration. The first finds a part of the compartment, the others all of it, in the order in
+    /// which they burden a server less.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("primary", Self::Primary),
+        ("compartment", Self::Compartment),
+        ("filter", Self::Filter),
+        ("every-parameter", Self::EveryParameter),
+    ];
+
+    /// Its word in a configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, one)| *one == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// A parameter that a site narrows by in the place of the type's primary one.
@@ -70,16 +92,20 @@ pub type Instead = Option<&'static SearchParameter>;
 /// The ways that a search on `resource_type` for one patient takes, all of them together; none for a type without a compartment.
 /// `instead` is the first of them in the place of the primary parameter.
 pub fn ways(resource_type: ResourceType, search_by: SearchBy, instead: Instead) -> impl Iterator<Item = Way> {
-    let compartment = patient_compartment(resource_type);
-    let by_path = search_by == SearchBy::Compartment
-        && compartment.is_some_and(|compartment| compartment.membership == Membership::Reference);
+    let of_hl7 = patient_compartment(resource_type);
+    let by_reference = of_hl7.is_some_and(|compartment| compartment.membership == Membership::Reference);
     let parameters: &'static [&'static SearchParameter] =
         compartment_of(resource_type).map_or(&[], |compartment| &compartment.parameters);
+    let whole = match search_by {
+        SearchBy::Compartment => by_reference.then_some(Way::Compartment),
+        SearchBy::Filter => (by_reference && parameters.len() > 1).then_some(Way::Filter),
+        SearchBy::Primary | SearchBy::EveryParameter => None,
+    };
     let (first, others) = parameters.split_first().map_or((None, &[][..]), |(first, others)| (Some(*first), others));
-    let first = first.map(|primary| instead.unwrap_or(primary)).filter(|_| !by_path);
+    let first = first.map(|primary| instead.unwrap_or(primary)).filter(|_| whole.is_none());
     let others = if search_by == SearchBy::EveryParameter { others } else { &[] };
     let others = others.iter().copied().filter(move |other| !first.is_some_and(|first| std::ptr::eq(first, *other)));
-    by_path.then_some(Way::Compartment).into_iter().chain(first.into_iter().chain(others).map(Way::Parameter))
+    whole.into_iter().chain(first.into_iter().chain(others).map(Way::Parameter))
 }
 
 /// The parameter of this name, when a search by it for a patient finds nothing but members of the patient's compartment.
@@ -110,17 +136,20 @@ mod tests {
 
     #[test]
     fn a_type_is_searched_as_the_site_chose() {
-        for (resource_type, primary, compartment, every) in [
-            ("Observation", &["subject"][..], &["compartment"][..], &["subject", "performer"][..]),
-            ("Condition", &["patient"], &["compartment"], &["patient", "asserter"]),
+        for (resource_type, primary, compartment, filter, every) in [
+            ("Observation", &["subject"][..], &["compartment"][..], &["_filter"][..], &["subject", "performer"][..]),
+            ("Condition", &["patient"], &["compartment"], &["_filter"], &["patient", "asserter"]),
+            // One parameter needs no filter.
+            ("Immunization", &["patient"], &["compartment"], &["patient"], &["patient"]),
             // The patient itself is its id, whatever its links say.
-            ("Patient", &["_id"], &["_id"], &["_id"]),
+            ("Patient", &["_id"], &["_id"], &["_id"], &["_id"]),
             // Not in HL7's compartment.
-            ("Device", &["patient"], &["patient"], &["patient"]),
-            ("Organization", &[], &[], &[]),
+            ("Device", &["patient"], &["patient"], &["patient"], &["patient"]),
+            ("Organization", &[], &[], &[], &[]),
         ] {
             assert_eq!(names(resource_type, SearchBy::Primary), primary, "{resource_type}");
             assert_eq!(names(resource_type, SearchBy::Compartment), compartment, "{resource_type}");
+            assert_eq!(names(resource_type, SearchBy::Filter), filter, "{resource_type}");
             assert_eq!(names(resource_type, SearchBy::EveryParameter), every, "{resource_type}");
         }
     }
@@ -152,6 +181,7 @@ mod tests {
         assert_eq!(named(SearchBy::Primary), ["subject"]);
         assert_eq!(named(SearchBy::EveryParameter), ["subject", "asserter"]);
         assert_eq!(named(SearchBy::Compartment), ["compartment"]);
+        assert_eq!(named(SearchBy::Filter), ["_filter"]);
         let again = ways(condition, SearchBy::EveryParameter, of("Condition", "asserter")).map(Way::name);
         assert_eq!(again.collect::<Vec<_>>(), ["asserter"]);
     }

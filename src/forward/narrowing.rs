@@ -250,8 +250,7 @@ impl Drop for Ticket {
 
 /// Whether the way confines a search on the type to a patient.
 fn confines(resource_type: ResourceType, way: Way) -> bool {
-    let choices = [SearchBy::Primary, SearchBy::Compartment, SearchBy::EveryParameter];
-    choices.into_iter().any(|search_by| ways(resource_type, search_by, None).any(|one| one == way))
+    SearchBy::ALL.into_iter().any(|(_, search_by)| ways(resource_type, search_by, None).any(|one| one == way))
         || way == Way::LastN
         || matches!(way, Way::Parameter(parameter) if confining(resource_type, parameter.name).is_some())
 }
@@ -263,8 +262,7 @@ fn slots(resource_type: ResourceType) -> Box<[Slot]> {
         let tested = matches!(parameter.kind, ParameterKind::Token | ParameterKind::Reference | ParameterKind::Uri);
         tested && !parameter.paths.is_empty()
     });
-    let by_choice = [SearchBy::Primary, SearchBy::Compartment, SearchBy::EveryParameter].into_iter();
-    let by_choice = by_choice.flat_map(|search_by| ways(resource_type, search_by, None));
+    let by_choice = SearchBy::ALL.into_iter().flat_map(|(_, search_by)| ways(resource_type, search_by, None));
     let last_n = (resource_type == ResourceType::OBSERVATION).then_some(Way::LastN);
     for way in by_choice.chain(last_n).chain(conditions.map(Way::Parameter)) {
         if !found.contains(&way) {

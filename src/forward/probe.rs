@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use http::header::LOCATION;
 use http_body_util::{BodyExt, Limited};
@@ -13,19 +14,26 @@ use tokio::time::timeout;
 
 use super::Upstream;
 use super::target::Target;
+use crate::fhir::software::{Known, Said, Software};
 
+/// The canonical URL of the compartment of a patient.
+const PATIENT_COMPARTMENT: &str = "http://hl7.org/fhir/CompartmentDefinition/patient";
 /// A CapabilityStatement larger than this is not looked at, bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
 /// A server that answered as a FHIR R4 server does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Probe {
     /// `CapabilityStatement.fhirVersion`
     pub version: String,
     /// `CapabilityStatement.software.name`
     pub software: Option<String>,
+    /// What is known of such software.
+    pub known: Option<&'static Software>,
     /// The types with the interaction `search-type`.
     pub searched: Vec<String>,
+    /// Whether `CapabilityStatement.rest.compartment` has the compartment of a patient.
+    pub patient_compartment: bool,
 }
 
 /// Why a server cannot be the upstream; says what was expected and, where known, what to do.
@@ -46,13 +54,17 @@ struct Statement {
     resource_type: String,
     #[serde(default)]
     fhir_version: String,
-    software: Option<Software>,
+    name: Option<String>,
+    software: Option<StatedSoftware>,
+    implementation: Option<Implementation>,
     #[serde(default)]
     rest: Vec<Rest>,
 }
 
 #[derive(Deserialize)]
 struct Rest {
+    #[serde(default)]
+    compartment: Vec<String>,
     #[serde(default)]
     resource: Vec<Offered>,
 }
@@ -72,8 +84,13 @@ struct Interaction {
 }
 
 #[derive(Deserialize)]
-struct Software {
+struct StatedSoftware {
     name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Implementation {
+    description: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -118,13 +135,33 @@ impl Upstream {
                 self.base
             )));
         }
+        let software = statement.software.and_then(|software| software.name);
+        let description = statement.implementation.and_then(|implementation| implementation.description);
+        let known = Software::detect(&Said {
+            software_name: software.as_deref(),
+            name: statement.name.as_deref(),
+            implementation_description: description.as_deref(),
+        });
+        let of_patient = |url: &String| url.split('|').next() == Some(PATIENT_COMPARTMENT);
+        let patient_compartment = statement.rest.iter().flat_map(|rest| &rest.compartment).any(of_patient);
         let offered = statement.rest.into_iter().flat_map(|rest| rest.resource);
-        let searches = |offered: &Offered| offered.interaction.iter().any(|one| one.code == "search-type");
-        Ok(Probe {
-            version,
-            software: statement.software.and_then(|software| software.name),
-            searched: offered.filter(searches).map(|offered| offered.r#type).collect(),
-        })
+        let is_searched = |offered: &Offered| offered.interaction.iter().any(|one| one.code == "search-type");
+        let searched = offered.filter(is_searched).map(|offered| offered.r#type).collect();
+        Ok(Probe { version, software, known, searched, patient_compartment })
+    }
+
+    /// Finds out which software the upstream is, asking again after `pause` until it answers. Nothing waits for it.
+    pub async fn identify(&self, known: Known, pause: Duration) {
+        while known.is_open() {
+            match self.probe().await {
+                Ok(probe) => {
+                    let software = probe.known.map_or("other", |software| software.word);
+                    tracing::info!(software, "the upstream says what it is");
+                    known.learn(probe.known);
+                }
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+        }
     }
 
     /// The id of any one resource of this type; `None` when there is none or it does not say.
@@ -209,10 +246,18 @@ mod tests {
 
     /// Answers every request with these bytes; gives the base URL.
     async fn answering(answer: String) -> String {
+        answering_each(vec![answer]).await
+    }
+
+    /// Answers one connection with each of these, and all that follow with the last.
+    async fn answering_each(answers: Vec<String>) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}/fhir", listener.local_addr().unwrap());
         tokio::spawn(async move {
+            let mut answers = answers.into_iter();
+            let mut answer = String::new();
             while let Ok((mut stream, _)) = listener.accept().await {
+                answer = answers.next().unwrap_or(answer);
                 let _ = stream.read(&mut [0; 4096]).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
@@ -229,12 +274,48 @@ mod tests {
 
     #[tokio::test]
     async fn an_r4_server_is_recognised_by_its_capability_statement() {
-        let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"HAPI"},"rest":[{"resource":[
+        let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"HAPI FHIR Server"},"rest":[{"resource":[
             {"type":"Patient","interaction":[{"code":"read"},{"code":"search-type"}]},{"type":"Basic","interaction":[{"code":"read"}]},
             {"type":"List"}]}]}"#;
         let probe = upstream(&answering(json(statement)).await).probe().await.unwrap();
-        let (version, software, searched) = ("4.0.1".to_owned(), Some("HAPI".to_owned()), vec!["Patient".to_owned()]);
-        assert_eq!(probe, Probe { version, software, searched });
+        assert_eq!((probe.version.as_str(), probe.software.as_deref()), ("4.0.1", Some("HAPI FHIR Server")));
+        assert_eq!(probe.searched, ["Patient"]);
+        assert_eq!(probe.known.unwrap().word, "hapi");
+        assert!(!probe.patient_compartment);
+    }
+
+    #[tokio::test]
+    async fn what_a_statement_says_beside_its_types_is_read() {
+        let statement = |more: &str| format!(r#"{{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"{more}}}"#);
+        for (more, word, patient_compartment) in [
+            ("", None, false),
+            (
+                r#","implementation":{"description":"Helios FHIR Server (sqlite)"},"rest":[{"compartment":[]}]"#,
+                Some("helios"),
+                false,
+            ),
+            (
+                r#","name":"aidbox","rest":[{"compartment":["http://hl7.org/fhir/CompartmentDefinition/device"]},{"compartment":["http://hl7.org/fhir/CompartmentDefinition/patient|4.0.1"]}]"#,
+                Some("aidbox"),
+                true,
+            ),
+        ] {
+            let probe = upstream(&answering(json(&statement(more))).await).probe().await.unwrap();
+            assert_eq!(probe.known.map(|known| known.word), word, "{more}");
+            assert_eq!(probe.patient_compartment, patient_compartment, "{more}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_is_asked_what_it_is_until_somebody_knows() {
+        let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"medplum"}}"#;
+        let busy = "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_owned();
+        let base = answering_each(vec![busy, json(statement)]).await;
+        let known = Known::default();
+        upstream(&base).identify(known.clone(), Duration::from_millis(1)).await;
+        assert_eq!(known.get().unwrap().word, "medplum");
+        // It is known by now: nobody is asked.
+        upstream("http://127.0.0.1:1").identify(known, Duration::from_secs(3600)).await;
     }
 
     #[tokio::test]

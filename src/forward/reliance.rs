@@ -15,8 +15,10 @@ use super::{Answered, Upstream};
 use crate::authorize::UpstreamRequest::Operation;
 use crate::authorize::{Invocation, Judged, Obligations, UpstreamRequest};
 use crate::error::UpstreamFault;
+use crate::fhir::compartment::patient_compartment;
 use crate::fhir::definitions::ParameterKind;
 use crate::fhir::interaction::Interaction;
+use crate::fhir::narrow::by_filter;
 use crate::fhir::reference::LogicalId;
 use crate::fhir::resource_type::ResourceType;
 use crate::fhir::way::Way;
@@ -216,6 +218,11 @@ fn probe(resource_type: ResourceType, way: Way, nobody: &str) -> Option<Upstream
                 resource_type,
                 parameters,
             });
+        }
+        Way::Filter => {
+            let id = LogicalId::parse(nobody)?;
+            let parameters = vec![by_filter(patient_compartment(resource_type)?, id.as_id()), count];
+            return Some(UpstreamRequest::Search { resource_type, parameters });
         }
         Way::LastN => {
             let parameters =

@@ -77,6 +77,7 @@ pub(super) fn config() -> Config {
             response_bytes: 1 << 20,
             max_count: 100,
             max_entries: 100,
+            software: crate::fhir::software::Named::Other,
             search_by: crate::fhir::way::SearchBy::Primary,
             narrow_by: Vec::new(),
             operations: Vec::new(),

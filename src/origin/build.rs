@@ -21,6 +21,7 @@ use crate::config::{Config, OnAuditFailure};
 use crate::federation::Providers;
 use crate::fhir::definitions;
 use crate::fhir::reference::Bases;
+use crate::fhir::software::Known;
 use crate::filter::Filter;
 use crate::filter::seal::Sealer;
 use crate::filter::urls::Rebase;
@@ -34,6 +35,9 @@ use crate::keys::Keys;
 use crate::listen::{Certificates, Drain, Listener};
 use crate::outbound::Outbound;
 use crate::store::{Access, SqliteStore, Store};
+
+/// After how long an upstream that did not say what it is is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a process does not start; says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +115,7 @@ pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<Box<dyn Besid
     let authorizer = authorizer
         .with_max_entries(config.fhir.max_entries)
         .with_search_by(config.fhir.search_by, &config.fhir.narrow_by)
+        .with_software(Known::from(config.fhir.software))
         .with_operations(config.fhir.operations.clone());
     let gateway = Arc::new(Gateway {
         path: config.fhir.path.clone(),
@@ -309,6 +314,11 @@ impl Running {
             rotate_after: self.origin.grants.config.tokens.rotate_keys_after,
         };
         tasks.spawn(keys.follow(ended.clone()));
+        let (gateway, until) = (Arc::clone(&self.origin.gateway), ended.clone());
+        tasks.spawn(async move {
+            let software = gateway.authorizer.software().clone();
+            until.run_until_cancelled(gateway.upstream.identify(software, ASK_AGAIN)).await;
+        });
         let under_way = Arc::clone(&self.origin.grants.under_way);
         self.listener.serve(self.origin, drain, self.grace).await;
         if tokio::time::timeout(self.grace, under_way.finished()).await.is_err() {

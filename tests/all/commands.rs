@@ -376,3 +376,82 @@ fn check_probes_what_searches_rely_on() {
         world.finish().await;
     });
 }
+
+#[test]
+fn check_says_what_the_server_is_and_what_follows() {
+    let told_with = async |fhir: &str, software: &'static str, listed: bool| {
+        let world =
+            World::with(Settings { fhir: fhir.to_owned(), software: Some(software), ..Settings::default() }).await;
+        let compartments = if listed { vec!["http://hl7.org/fhir/CompartmentDefinition/patient"] } else { Vec::new() };
+        world.upstream.change(|store| store.compartments = compartments);
+        let config = world.state.path().join("firebreak.toml");
+        let (code, told, _) = tokio::task::block_in_place(|| run(&["check", "--config", config.to_str().unwrap()]));
+        assert_eq!(code, 0, "{told}");
+        world.finish().await;
+        told
+    };
+    crate::world::run(async {
+        let line = |told: &str, name: &str| {
+            let start = format!("ok      {name}: ");
+            told.lines()
+                .find_map(|line| line.strip_prefix(&start))
+                .unwrap_or_else(|| panic!("{name}: {told}"))
+                .to_owned()
+        };
+        let told = told_with("", "CANARY-product", false).await;
+        assert_eq!(line(&told, "software"), "none with habits that are known here");
+        let told = told_with("narrow_by = [\"Goal.patient\"]", "FHIR Server for Azure", false).await;
+        let software = line(&told, "software");
+        assert!(
+            software.starts_with("Microsoft FHIR Server, as it says of itself; narrowed by CarePlan.subject,"),
+            "{told}"
+        );
+        assert!(software.contains(" Condition.subject,") && !software.contains("Goal"), "{told}");
+        assert!(told.lines().any(|row| row.split_whitespace().take(2).eq(["Condition", "subject"])), "{told}");
+        assert!(told.lines().any(|row| row.split_whitespace().take(2).eq(["Goal", "patient"])), "{told}");
+        let told = told_with("software = \"hapi\"", "HAPI FHIR Server", false).await;
+        assert_eq!(line(&told, "software"), "HAPI FHIR, as configured and as it says of itself");
+        let told = told_with("software = \"other\"", "HAPI FHIR Server", false).await;
+        assert_eq!(line(&told, "software"), "none with habits that are known here, as configured");
+        let told = told_with("software = \"aidbox\"\nsearch_by = \"filter\"", "HAPI FHIR Server", false).await;
+        let expected =
+            "Aidbox, as configured; it does not say so; `search_by = \"filter\"`: its `_filter` takes no references";
+        assert_eq!(line(&told, "software"), expected);
+        for (listed, ends) in [(false, "(`rest.compartment`): the probes decide"), (true, "known here")] {
+            let told = told_with("search_by = \"compartment\"", "CANARY-product", listed).await;
+            assert!(line(&told, "software").ends_with(ends), "{told}");
+            // Listed or not, it is probed.
+            assert!(told.contains("ok      searches: 1 of "), "{told}");
+        }
+    });
+}
+
+#[test]
+fn check_says_which_other_way_the_server_honours() {
+    crate::world::run(async {
+        for (search_by, ignored, advice) in [
+            ("primary", &["subject"][..], Some("compartment")),
+            ("compartment", &["Patient/"], Some("filter")),
+            ("compartment", &["Patient/", "_filter"], Some("every-parameter")),
+            ("compartment", &["Patient/", "_filter", "performer"], Some("primary")),
+            ("primary", &["Patient/", "_filter", "subject"], None),
+        ] {
+            let fhir = format!("search_by = \"{search_by}\"");
+            let world = World::with(Settings { fhir, ..Settings::default() }).await;
+            world.upstream.change(|store| store.ignored = ignored.to_vec());
+            let config = world.state.path().join("firebreak.toml");
+            let (code, told, _) = tokio::task::block_in_place(|| run(&["check", "--config", config.to_str().unwrap()]));
+            assert_eq!(code, 1, "{told}");
+            let said =
+                told.lines().find(|line| line.starts_with("FAILED  searches")).unwrap_or_else(|| panic!("{told}"));
+            match advice {
+                Some(other) => {
+                    let ends = format!("; all are honoured with `search_by = \"{other}\"`");
+                    assert!(said.ends_with(&ends), "{told}");
+                }
+                None => assert!(said.ends_with("see docs/searching.md"), "{told}"),
+            }
+            world.finish().await;
+        }
+    });
+}

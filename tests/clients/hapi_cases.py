@@ -67,7 +67,7 @@ def main() -> int:
 
         def every_search_that_a_grant_for_one_patient_relies_on_is_probed_truthfully():
             failures = []
-            for search_by in ("primary", "compartment", "every-parameter"):
+            for search_by in ("primary", "compartment", "filter", "every-parameter"):
                 code, rows = checked(gateway.directory, search_by)
                 unusable = [row for row in rows if row[2] == "unusable:"]
                 failures += [f"{search_by}: {row} was not probed" for row in rows if row[2] not in ("honoured", "unusable:") and searched(upstream, row[0])]
@@ -79,9 +79,22 @@ def main() -> int:
                     failures += [f"{search_by}: {row}" for row in unusable]
             expect(not failures, "\n".join(failures))
 
+        def a_filter_finds_what_the_parameters_find_one_by_one():
+            found = 0
+            for patient in ("P1", "P2"):
+                for resource_type, names in (("Observation", ("subject", "performer")), ("Condition", ("patient", "asserter")), ("Communication", ("subject", "sender", "recipient"))):
+                    expression = " or ".join(f'{name} eq "Patient/{patient}"' for name in names)
+                    each = [ids(upstream, f"{resource_type}?{name}=Patient/{patient}&_count=200") for name in names]
+                    together = ids(upstream, f"{resource_type}?_count=200&_filter={urllib.parse.quote(expression)}")
+                    expect(together == set().union(*each), f"{resource_type} of {patient}: {together} and {each}")
+                    found += len(together)
+            expect(found > 5, f"only {found} resources")
+
         tests.run(the_list_of_what_a_server_cannot_show_names_parts_that_there_are)
         tests.run(every_case_is_answered_as_it_must_be)
         tests.run(every_search_that_a_grant_for_one_patient_relies_on_is_probed_truthfully)
+        if options.upstream is None:
+            tests.run(a_filter_finds_what_the_parameters_find_one_by_one)
         cases.tell()
     return tests.conclude()
 
@@ -106,12 +119,19 @@ def searched(upstream: str, resource_type: str, known: dict[str, set[str]] = {})
 
 def confined(upstream: str, row: list[str]) -> bool:
     """Whether the server confines a search so, asked in another way than the gateway does: it names the parameter in its
-    CapabilityStatement, or finds nothing in the compartment of a patient that it does not have."""
+    CapabilityStatement, or finds nothing in the compartment of a patient that it does not have, or nothing by a filter of ids."""
     resource_type, way, _ = row
+    if way == "_filter":
+        status, body = direct(upstream, "GET", f"{resource_type}?_filter=_id%20eq%20nobody-of-that-name", None)
+        return status == 200 and json.loads(body).get("total", 0) == 0 and not json.loads(body).get("entry")
     if way != "compartment":
         return way in searched(upstream, resource_type)
     status, body = direct(upstream, "GET", f"Patient/nobody-of-that-name/{resource_type}", None)
     return status == 200 and json.loads(body).get("total", 0) == 0 and not json.loads(body).get("entry")
+
+
+def ids(upstream: str, search: str) -> set[str]:
+    return {entry["resource"]["id"] for entry in json.loads(direct(upstream, "GET", search, None, (200,))[1]).get("entry", [])}
 
 
 def read(name: str):

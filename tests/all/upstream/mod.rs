@@ -6,6 +6,7 @@ pub(crate) mod data;
 mod store;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ struct State {
     /// The gateway's probes, and what answers them: kept apart, for a test is rarely about them.
     probes: Mutex<Vec<Seen>>,
     probed: Mutex<Behaviour>,
+    /// How often the gateway asked what software this is.
+    identified: AtomicUsize,
 }
 
 /// A running server. It ends when it is dropped.
@@ -94,6 +97,7 @@ impl Upstream {
             behaviour: Mutex::new(Arc::new(|_| Answer::Honest)),
             probes: Mutex::default(),
             probed: Mutex::new(Arc::new(|_| Answer::Honest)),
+            identified: AtomicUsize::default(),
         });
         let shared = Arc::clone(&state);
         let server = socket.serve(move |stream| serve(stream, Arc::clone(&shared)));
@@ -124,6 +128,11 @@ impl Upstream {
         std::mem::take(&mut *self.state.probes.lock().unwrap())
     }
 
+    /// How often the gateway asked what software this is, and was answered.
+    pub(crate) fn identified(&self) -> usize {
+        self.state.identified.load(Ordering::Acquire)
+    }
+
     /// Changes what is stored.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Store)) {
         change(&mut self.state.store.lock().unwrap());
@@ -149,11 +158,18 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(seen) = Seen::read(&mut stream, &mut buffer).await {
+        let identifies = seen.line.ends_with("/metadata")
+            && seen.headers.iter().any(|(name, value)| name == "x-request-id" && value == "probe");
         let probe = seen.headers.iter().any(|(name, value)| name == "x-request-id" && value == "search-probe");
         let (kept, behaviour) = if probe { (&state.probes, &state.probed) } else { (&state.seen, &state.behaviour) };
-        kept.lock().unwrap().push(seen.clone());
-        let behaviour = Arc::clone(&behaviour.lock().unwrap());
-        let answer = match behaviour(&seen) {
+        let answer = if identifies {
+            Answer::Honest
+        } else {
+            kept.lock().unwrap().push(seen.clone());
+            let behaviour = Arc::clone(&behaviour.lock().unwrap());
+            behaviour(&seen)
+        };
+        let answer = match answer {
             Answer::Honest => state.store.lock().unwrap().answer(&seen),
             Answer::Held(barrier) => {
                 barrier.wait().await;
@@ -179,6 +195,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
                 if stream.write_all(format!("{head}{body}").as_bytes()).await.is_err() {
                     return;
                 }
+                state.identified.fetch_add(usize::from(identifies), Ordering::AcqRel);
             }
             Answer::Raw(bytes) => {
                 let kept = bytes.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(b"X-Keep"));

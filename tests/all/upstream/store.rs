@@ -36,6 +36,12 @@ pub(crate) struct Store {
     pub(crate) echoes: bool,
     /// Whether versions are told, in `ETag` and in the resource.
     pub(crate) tells_versions: bool,
+    /// Parameters that it does not have, beside those of which it never heard.
+    pub(crate) lacks: Vec<&'static str>,
+    /// What its CapabilityStatement says it is, which it has none of if it does not say so.
+    pub(crate) software: Option<&'static str>,
+    /// The compartments that its CapabilityStatement lists.
+    pub(crate) compartments: Vec<&'static str>,
     /// How many resources were created.
     created: usize,
 }
@@ -52,6 +58,9 @@ impl Store {
             ignored: Vec::new(),
             echoes: false,
             tells_versions: true,
+            lacks: Vec::new(),
+            software: Some("CANARY-product"),
+            compartments: Vec::new(),
             created: 0,
         }
     }
@@ -148,11 +157,18 @@ impl Store {
         let mut count = 10;
         let mut sort = None;
         let mut criteria = Vec::new();
+        let mut filters = Vec::new();
         for (key, value) in pairs {
             match key.as_str() {
                 "_count" => count = value.parse().unwrap_or(10),
                 "_sort" => sort = Some(value.clone()),
                 key if self.ignored.contains(&key) => {}
+                "_filter" if !self.lacks.contains(&"_filter") => {
+                    let Some(any) = value.split(" or ").map(comparison).collect::<Option<Vec<_>>>() else {
+                        return outcome(400, "invalid", &format!("CANARY unknown filter {value}"));
+                    };
+                    filters.push(any);
+                }
                 key => {
                     let (name, modifier) = key.split_once(':').map_or((key, None), |(name, rest)| (name, Some(rest)));
                     let Some(places) = places(name) else {
@@ -170,7 +186,10 @@ impl Store {
             let all = criteria.iter().all(|(name, places, modifier, wanted)| {
                 self.matches(&value, name, places, modifier.as_deref(), wanted)
             });
-            if all {
+            let filtered = filters
+                .iter()
+                .all(|any| any.iter().any(|(name, places, wanted)| self.matches(&value, name, places, None, wanted)));
+            if all && filtered {
                 found.push((id.clone(), value));
             }
         }
@@ -314,13 +333,14 @@ impl Store {
 
     fn metadata(&self) -> Answer {
         let base = &self.base;
+        let Some(software) = self.software else { return outcome(503, "transient", "CANARY not yet") };
         Answer::fhir(
             json!({
                 "resourceType": "CapabilityStatement", "status": "active", "date": "2024-01-01", "kind": "instance",
                 "fhirVersion": "4.0.1", "format": ["application/fhir+xml", "json"], "url": format!("{base}/metadata"),
-                "software": {"name": "CANARY-product", "version": "CANARY-1.2.3"},
+                "software": {"name": software, "version": "CANARY-1.2.3"},
                 "implementation": {"description": "CANARY", "url": base},
-                "rest": [{"mode": "server",
+                "rest": [{"mode": "server", "compartment": self.compartments,
                     "security": {"description": "CANARY none"},
                     "operation": [{"name": "everything", "definition": format!("{base}/OperationDefinition/CANARY")}],
                     "interaction": [{"code": "transaction"}],
@@ -362,6 +382,13 @@ fn places(name: &str) -> Option<&'static [&'static str]> {
         "general-practitioner" => &["generalPractitioner"],
         _ => return None,
     })
+}
+
+/// `subject eq "Patient/P1"`
+fn comparison(text: &str) -> Option<(String, &'static [&'static str], String)> {
+    let (name, value) = text.split_once(" eq ")?;
+    let value = value.strip_prefix('"')?.strip_suffix('"')?;
+    Some((name.to_owned(), places(name)?, value.to_owned()))
 }
 
 fn at_all<'a>(resource: &'a Value, places: &[&str]) -> Vec<&'a Value> {

@@ -27,6 +27,8 @@ static KEYS: LazyLock<TempDir> = LazyLock::new(|| {
 #[expect(clippy::struct_excessive_bools, reason = "each is a difference of its own")]
 pub(crate) struct Settings {
     pub(crate) resources: Vec<Resource>,
+    /// What the upstream says it is; `None`: it has no CapabilityStatement for the time being.
+    pub(crate) software: Option<&'static str>,
     pub(crate) clock: Clock,
     /// More lines of configuration, below `[fhir]`.
     pub(crate) fhir: String,
@@ -51,6 +53,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             resources: data::sample(),
+            software: Some("CANARY-product"),
             clock: Clock::system(),
             fhir: String::new(),
             sections: String::new(),

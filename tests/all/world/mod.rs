@@ -109,6 +109,7 @@ impl World {
 
     async fn surroundings(settings: &Settings) -> Surroundings {
         let upstream = Upstream::start(settings.resources.clone()).await;
+        upstream.change(|store| store.software = settings.software);
         let state = directory();
         let trusted = settings.tls.then(|| certificate(&state.path().join("tls")));
         (upstream, state, trusted)
