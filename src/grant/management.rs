@@ -26,7 +26,7 @@ use super::pages::{
 };
 use super::password::Verdict;
 use super::provider_login::{Asked, Errand, ManageBrowser, Way};
-use super::records::{Code, Consent, Grant, User};
+use super::records::{Consent, Grant, User};
 use super::scope_words::{Part, item, part};
 use super::session::{self, LiveSession, Proved, cookie, cookie_name, set_cookie};
 use super::{Answer, CredentialsFailed, Grants, provider_login, route};
@@ -189,13 +189,10 @@ async fn withdraw(grants: &Grants, user: &User, client_id: &str) -> Result<bool,
     let (store, now) = (&*grants.store, grants.clock.unix_seconds());
     let of_this =
         |grant: &Grant| grant.client_id == client_id && grant.user.iss == user.iss && grant.user.sub == user.sub;
-    let mut ends: Vec<String> = Vec::new();
-    for (_, entry) in store.list(Kind::Code, None, now, MOST).await? {
-        let Code { grant, .. } = from_json(&entry.value)?;
-        ends.extend(of_this(&grant).then_some(grant.grant_id));
-    }
+    let pending = holdings::pending(store, now).await?;
     let given = holdings::given(store, Some(user_digest(&user.iss, &user.sub)), now).await?;
-    ends.extend(given.into_iter().map(|given| given.grant).filter(of_this).map(|grant| grant.grant_id));
+    let all = pending.into_iter().chain(given.into_iter().map(|given| given.grant));
+    let ends: Vec<String> = all.filter(of_this).map(|grant| grant.grant_id).collect();
     let remembered = consents(grants, user).await?.iter().any(|known| known == client_id);
     // The consent first: an app that comes back at once must find the user asked.
     holdings::forget_consents(store, (&user.iss, &user.sub), Some(client_id), now).await?;
