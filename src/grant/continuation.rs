@@ -96,6 +96,24 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
     }
 }
 
+/// The form that was posted.
+pub(super) fn posted(inbound: &Inbound) -> Result<Form, Problem<'static>> {
+    if inbound.method != Method::POST {
+        return Err(Problem::MethodNotAllowed("POST"));
+    }
+    Form::posted(inbound).ok_or(Problem::NotAForm)
+}
+
+/// The form that was posted, the transaction that it names, and the session of the browser.
+pub(super) async fn posted_for(
+    grants: &Grants,
+    inbound: &Inbound,
+) -> Result<(Form, OpenTransaction, Option<LiveSession>), Problem<'static>> {
+    let form = posted(inbound)?;
+    let (open, session) = opened(grants, inbound, form.only("transaction")).await?;
+    Ok((form, open, session))
+}
+
 /// The transaction that `handle` names and the session of the browser.
 pub(super) async fn opened(
     grants: &Grants,
