@@ -80,9 +80,9 @@ impl Sharing {
 
     const fn request_headers(self) -> &'static str {
         match self {
-            Self::Open => "Accept, Content-Type",
             Self::Token => "Content-Type, Authorization, DPoP",
-            Self::Fhir => {
+            // Clients send their token with whatever they ask of the FHIR base; nobody looks at it where it is not needed.
+            Self::Open | Self::Fhir => {
                 "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-Modified-Since, If-None-Exist, DPoP, X-Request-Id"
             }
         }
@@ -164,6 +164,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         decorate(&mut headers, Sharing::Token, &twice, &clients());
         assert!(!headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
+    }
+
+    // D9: fhirclient sends its token along with all that it asks of the FHIR base, `/metadata` too
+    #[test]
+    fn what_is_open_may_be_read_with_the_headers_of_fhir() {
+        let answer = preflight(Sharing::Open, &request("OPTIONS", "https://app.example.org"), &clients()).unwrap();
+        let allowed = header(answer.headers(), ACCESS_CONTROL_ALLOW_HEADERS);
+        for name in ["Accept", "Content-Type", "Authorization", "If-None-Match", "X-Request-Id"] {
+            assert!(allowed.contains(name), "{name}: {allowed}");
+        }
+        assert!(!answer.headers().contains_key("access-control-allow-credentials"));
     }
 
     // O7, E12

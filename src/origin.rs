@@ -98,7 +98,7 @@ impl Origin {
     fn name(&self, path: &str) -> Route {
         match route::endpoint(path, &self.gateway.path) {
             Some(Endpoint::Jwks) => Route::Keys,
-            Some(Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke) => Route::Token,
+            Some(Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke | Endpoint::UserInfo) => Route::Token,
             Some(Endpoint::LaunchContexts) => Route::Launch,
             Some(
                 Endpoint::SmartConfiguration

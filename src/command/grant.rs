@@ -14,6 +14,8 @@ use super::administration::{Act, Administration};
 use super::{Configured, Failure, cell, say};
 use crate::grant::grants::revoke_stored;
 use crate::grant::holdings::{self, Given};
+use crate::grant::records as record;
+use crate::store::StoreError;
 
 /// What to do with grants.
 #[derive(Debug, Subcommand)]
@@ -77,22 +79,33 @@ async fn list(administration: &Administration, which: &Which) -> Result<Vec<Give
         Act { action: "grants_listed", client_id: which.client.clone(), target: which.user.clone(), ..Act::default() };
     let now = administration.clock.unix_seconds();
     let mut found = administration.act(act, holdings::given(&*administration.store, None, now)).await?;
-    found.retain(|given| which.holds(given));
+    found.retain(|given| which.holds(&given.grant));
     Ok(found)
 }
 
 /// Revokes, and tells what was done.
 async fn revoke(administration: &Administration, grant_id: Option<&str>, which: &Which) -> Result<String, Failure> {
     let (store, now) = (&*administration.store, administration.clock.unix_seconds());
-    let mut found = holdings::given(store, None, now).await.map_err(|error| Failure::because("store", error))?;
-    found.retain(|given| grant_id.map_or_else(|| which.holds(given), |id| given.grant.grant_id == id));
+    let failed = |error| Failure::because("store", error);
+    let mut found = holdings::pending(store, now).await.map_err(failed)?;
+    found.extend(holdings::given(store, None, now).await.map_err(failed)?.into_iter().map(|given| given.grant));
+    found.retain(|grant| grant_id.map_or_else(|| which.holds(grant), |id| grant.grant_id == id));
     if found.is_empty()
         && let Some(grant_id) = grant_id
     {
         return Err(Failure::Failed(format!("there is no live grant `{grant_id}`; `firebreak grant list` names them")));
     }
-    let mut users: BTreeSet<(String, String)> = BTreeSet::new();
-    for Given { grant, .. } in &found {
+    let mut users: BTreeSet<(String, String)> =
+        found.iter().map(|grant| (grant.user.iss.clone(), grant.user.sub.clone())).collect();
+    if let Some(sub) = &which.user {
+        // Also those of a user who has no grant at the moment: our own issuer's, where none is named.
+        users.insert((which.issuer.clone().unwrap_or_else(|| administration.config.issuer()), sub.clone()));
+    }
+    // The consents first: an app that comes back at once must find the user asked.
+    if grant_id.is_none() {
+        forget(administration, which, &users, now).await?;
+    }
+    for grant in &found {
         let user = (grant.user.iss.clone(), grant.user.sub.clone());
         let act = Act {
             action: "grant_revoked",
@@ -101,20 +114,16 @@ async fn revoke(administration: &Administration, grant_id: Option<&str>, which: 
             user: Some(user.clone()),
         };
         let change = async {
-            // The consent first: an app that comes back at once must find the user asked.
             holdings::forget_consents(store, (&user.0, &user.1), Some(&grant.client_id), now).await?;
             revoke_stored(store, &grant.grant_id, now).await
         };
         administration.act(act, change).await?;
-        users.insert(user);
     }
     let mut text = match found.len() {
         1 => "1 grant revoked".to_owned(),
         count => format!("{count} grants revoked"),
     };
-    if let (Some(sub), None) = (&which.user, &which.client) {
-        // Also those of a user who has no grant at the moment: our own issuer's, where none is named.
-        users.insert((which.issuer.clone().unwrap_or_else(|| administration.config.issuer()), sub.clone()));
+    if which.user.is_some() && which.client.is_none() {
         let mut ended = 0;
         for user in users {
             let act = Act { action: "sessions_ended", user: Some(user.clone()), ..Act::default() };
@@ -125,12 +134,35 @@ async fn revoke(administration: &Administration, grant_id: Option<&str>, which: 
     Ok(text)
 }
 
+/// Forgets what is remembered of consents, also of those to apps that have no grant at the moment.
+async fn forget(
+    administration: &Administration,
+    which: &Which,
+    users: &BTreeSet<(String, String)>,
+    now: i64,
+) -> Result<(), Failure> {
+    let store = &*administration.store;
+    let (target, client_id) = (which.user.clone(), which.client.clone());
+    let act = Act { action: "consents_forgotten", target, client_id, ..Act::default() };
+    let change = async {
+        let client_id = which.client.as_deref();
+        match client_id.filter(|_| which.user.is_none()) {
+            Some(client_id) => holdings::forget_consents_to(store, client_id, now).await?,
+            None => {
+                for (iss, sub) in users {
+                    holdings::forget_consents(store, (iss, sub), client_id, now).await?;
+                }
+            }
+        }
+        Ok::<_, StoreError>(())
+    };
+    administration.act(act, change).await
+}
+
 impl Which {
-    fn holds(&self, given: &Given) -> bool {
+    fn holds(&self, grant: &record::Grant) -> bool {
         let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
-        is(&self.user, &given.grant.user.sub)
-            && is(&self.issuer, &given.grant.user.iss)
-            && is(&self.client, &given.grant.client_id)
+        is(&self.user, &grant.user.sub) && is(&self.issuer, &grant.user.iss) && is(&self.client, &grant.client_id)
     }
 }
 

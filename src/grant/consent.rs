@@ -7,11 +7,11 @@
 //! the app asks. Apps that the site has approved are not asked about, where they can prove who they are. Scopes that would not fit into one access token are never
 //! granted and are named. SMART App Launch 2.2 "user choice"; RFC 6749 section 10.12 for the anti-CSRF token.
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::authorization_response::AuthorizationError;
 use super::categories::parts;
-use super::continuation::{self, Halt, Known, Who, complete, grant, halted, onward, opened, problem};
+use super::continuation::{self, Halt, Known, Who, complete, grant, halted, onward, posted_for, problem};
 use super::facts::Facts;
 use super::form::Form;
 use super::pages::{ConsentPage, Frame, Item, Problem, destination, render};
@@ -82,11 +82,7 @@ pub(super) async fn settle(
 /// Answers `POST /consent`.
 pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("consent");
-    if inbound.method != Method::POST {
-        return problem(grants, inbound, facts, Problem::MethodNotAllowed("POST"));
-    }
-    let Some(form) = Form::posted(inbound) else { return problem(grants, inbound, facts, Problem::NotAForm) };
-    let (mut open, session) = match opened(grants, inbound, form.only("transaction")).await {
+    let (form, mut open, session) = match posted_for(grants, inbound).await {
         Ok(found) => found,
         Err(found) => return problem(grants, inbound, facts, found),
     };

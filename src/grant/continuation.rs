@@ -96,6 +96,24 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
     }
 }
 
+/// The form that was posted.
+pub(super) fn posted(inbound: &Inbound) -> Result<Form, Problem<'static>> {
+    if inbound.method != Method::POST {
+        return Err(Problem::MethodNotAllowed("POST"));
+    }
+    Form::posted(inbound).ok_or(Problem::NotAForm)
+}
+
+/// The form that was posted, the transaction that it names, and the session of the browser.
+pub(super) async fn posted_for(
+    grants: &Grants,
+    inbound: &Inbound,
+) -> Result<(Form, OpenTransaction, Option<LiveSession>), Problem<'static>> {
+    let form = posted(inbound)?;
+    let (open, session) = opened(grants, inbound, form.only("transaction")).await?;
+    Ok((form, open, session))
+}
+
 /// The transaction that `handle` names and the session of the browser.
 pub(super) async fn opened(
     grants: &Grants,
@@ -117,7 +135,8 @@ pub(super) fn problem(grants: &Grants, inbound: &Inbound, facts: &mut Facts, pro
     problem.page(&grants.config, language, &inbound.request_id)
 }
 
-/// Ends the transaction with an error for the app.
+/// Ends the transaction with an error for the app. Of an app that nobody of this site has looked at, the person is told instead
+/// where no form of theirs led here: a session alone is no answer (RFC 9700 section 4.11.2).
 pub(super) async fn give_up(
     grants: &Grants,
     inbound: &Inbound,
@@ -130,7 +149,13 @@ pub(super) async fn give_up(
         return problem(grants, inbound, facts, found);
     }
     facts.reason = Some(error.code());
-    unbound(grants, open, ReturnAddress::from(&open.state).error(&grants.config, error, description))
+    let unverified = client(grants, &open.state).is_ok_and(|client| client.config.unverified);
+    let answer = if unverified && inbound.method == Method::GET {
+        Problem::UnverifiedApp(description).page(&grants.config, open.language, &inbound.request_id)
+    } else {
+        ReturnAddress::from(&open.state).error(&grants.config, error, description)
+    };
+    unbound(grants, open, answer)
 }
 
 /// Who is in front of the browser. A user the EHR vouches for is logged in for this launch alone: the browser's own session,

@@ -193,6 +193,7 @@ fn authorization_server(grants: &Grants) -> Map<String, Value> {
 fn openid_configuration(grants: &Grants) -> Map<String, Value> {
     let mut document = authorization_server(grants);
     document.extend(members(json!({
+        "userinfo_endpoint": format!("{}{}", grants.config.issuer(), route::USERINFO),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "fhirUser"],

@@ -42,6 +42,16 @@ pub async fn given(store: &dyn Store, owner: Option<Digest>, now: i64) -> Result
     Ok(found)
 }
 
+/// What users allowed and no app has fetched yet: an authorization code stands for it. To be asked before [`given`], so that one
+/// that becomes a grant meanwhile is in one of the two.
+///
+/// # Errors
+/// The store could not be read.
+pub async fn pending(store: &dyn Store, now: i64) -> Result<Vec<Grant>, StoreError> {
+    let codes = store.list(Kind::Code, None, now, MOST).await?;
+    codes.into_iter().map(|(_, entry)| from_json::<Code>(&entry.value).map(|code| code.grant)).collect()
+}
+
 /// Notes that a token was given for a grant, once an hour.
 ///
 /// # Errors
@@ -80,6 +90,19 @@ pub async fn forget_consents(
     Ok(())
 }
 
+/// Forgets what all users consented to for one app.
+///
+/// # Errors
+/// The store could not do it.
+pub async fn forget_consents_to(store: &dyn Store, client_id: &str, now: i64) -> Result<(), StoreError> {
+    for (key, entry) in store.list(Kind::Consent, None, now, MOST).await? {
+        if from_json::<Consent>(&entry.value)?.client_id == client_id {
+            store.remove(Kind::Consent, key).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Ends every grant that a client was given or has a code for, and forgets every consent: a client of the same id that comes
 /// later is another.
 /// Returns how many grants.
@@ -87,16 +110,9 @@ pub async fn forget_consents(
 /// # Errors
 /// The store could not do it.
 pub async fn forget_client(store: &dyn Store, client_id: &str, now: i64) -> Result<usize, StoreError> {
-    for (key, entry) in store.list(Kind::Consent, None, now, MOST).await? {
-        if from_json::<Consent>(&entry.value)?.client_id == client_id {
-            store.remove(Kind::Consent, key).await?;
-        }
-    }
-    for (_, entry) in store.list(Kind::Code, None, now, MOST).await? {
-        let Code { grant, .. } = from_json(&entry.value)?;
-        if grant.client_id == client_id {
-            revoke_stored(store, &grant.grant_id, now).await?;
-        }
+    forget_consents_to(store, client_id, now).await?;
+    for grant in pending(store, now).await?.iter().filter(|grant| grant.client_id == client_id) {
+        revoke_stored(store, &grant.grant_id, now).await?;
     }
     let mut given = given(store, None, now).await?;
     given.retain(|given| given.grant.client_id == client_id);

@@ -38,6 +38,9 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Longest text that is handed on to the app, in bytes.
 const MAX_TEXT: usize = 1_024;
 
+/// Longest `appContext`, in bytes: apps write what they like there.
+const MAX_APP_CONTEXT: usize = 8 * 1024;
+
 /// Most entries of `fhirContext`.
 const MAX_CONTEXTS: usize = 100;
 
@@ -54,6 +57,8 @@ struct LaunchRequest {
     need_patient_banner: Option<bool>,
     smart_style_url: Option<String>,
     tenant: Option<String>,
+    #[serde(rename = "appContext")]
+    app_context: Option<String>,
     user: Option<UserReference>,
 }
 
@@ -142,7 +147,7 @@ fn read(inbound: &Inbound) -> Result<LaunchRequest, OAuthError> {
     serde_json::from_slice(&inbound.body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => invalid(
             "an object with client_id and no members but patient, encounter, fhirContext, intent, need_patient_banner, \
-             smart_style_url, tenant and user is expected",
+             smart_style_url, tenant, appContext and user is expected",
         ),
         _ => OAuthError::invalid_request("a JSON body is expected"),
     })
@@ -269,6 +274,9 @@ impl LaunchRequest {
         if texts.into_iter().flatten().any(|text| text.is_empty() || text.len() > MAX_TEXT) {
             return Err(invalid("intent, tenant and smart_style_url are expected to have 1 to 1024 characters"));
         }
+        if self.app_context.as_deref().is_some_and(|text| text.is_empty() || text.len() > MAX_APP_CONTEXT) {
+            return Err(invalid("appContext is expected to have 1 to 8192 bytes"));
+        }
         if self.smart_style_url.as_deref().is_some_and(|url| !is_web_address(url)) {
             return Err(invalid("smart_style_url is expected to be an absolute https URL"));
         }
@@ -289,6 +297,7 @@ impl LaunchRequest {
             need_patient_banner: self.need_patient_banner,
             smart_style_url: self.smart_style_url,
             tenant: self.tenant,
+            app_context: self.app_context,
             user,
             vouches,
             created: grants.clock.unix_seconds(),

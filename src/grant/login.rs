@@ -5,14 +5,14 @@
 //! launch that names a user accepts that user only; a wrong pair also counts against the budget of its address
 //! ([`CredentialsFailed`]). Users an EHR vouches for never see this page.
 
+use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER, SET_COOKIE};
-use http::{Method, StatusCode};
 
 use super::authorization_response::AuthorizationError;
-use super::continuation::{self, Known, Who, give_up, onward, opened, problem, same, settle};
+use super::continuation::{self, Known, Who, give_up, onward, posted_for, problem, same, settle};
 use super::facts::Facts;
 use super::form::Form;
-use super::pages::{Frame, LoginPage, Problem, Text, render};
+use super::pages::{Frame, Language, LoginPage, Pages, Problem, Text, render};
 use super::password::Verdict;
 use super::session::{self, Proved};
 use super::transaction::OpenTransaction;
@@ -27,11 +27,7 @@ pub(super) const CREDENTIALS_WRONG: &str = "credentials_wrong";
 /// Answers `POST /login`.
 pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("login");
-    if inbound.method != Method::POST {
-        return problem(grants, inbound, facts, Problem::MethodNotAllowed("POST"));
-    }
-    let Some(form) = Form::posted(inbound) else { return problem(grants, inbound, facts, Problem::NotAForm) };
-    let (open, present) = match opened(grants, inbound, form.only("transaction")).await {
+    let (form, open, _) = match posted_for(grants, inbound).await {
         Ok(found) => found,
         Err(found) => return problem(grants, inbound, facts, found),
     };
@@ -41,7 +37,6 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
         // The EHR vouches: there is nobody to log in.
         return onward(&open);
     }
-    drop(present);
     if form.only("decision") == Some("deny") {
         let denial = (AuthorizationError::AccessDenied, "the user did not log in");
         return give_up(grants, inbound, facts, &open, denial).await;
@@ -54,34 +49,76 @@ async fn log_in(grants: &Grants, inbound: &Inbound, facts: &mut Facts, open: Ope
         Ok(client) => client,
         Err(found) => return problem(grants, inbound, facts, found),
     };
-    let t = &open.language.words().pages;
-    let username = form.only("username").unwrap_or_default();
+    match with_password(grants, inbound, facts, form).await {
+        Ok(proved) => succeed(grants, inbound, facts, open, proved).await,
+        Err(again) => {
+            let shown = (again.status, Some(again.message(open.language)), None);
+            again.on(rendered(grants, &client.config, &open, username(form), shown))
+        }
+    }
+}
+
+/// What a person typed.
+pub(super) fn username(form: &Form) -> &str {
+    form.only("username").unwrap_or_default()
+}
+
+/// Nobody is logged in: the form has to be shown again.
+pub(super) struct Again {
+    pub(super) status: StatusCode,
+    message: fn(&Pages) -> Text,
+    /// Seconds to wait.
+    wait: Option<u64>,
+}
+
+/// Who gave a user name and a password that belong together.
+pub(super) async fn with_password(
+    grants: &Grants,
+    inbound: &Inbound,
+    facts: &mut Facts,
+    form: &Form,
+) -> Result<Proved, Again> {
+    let username = username(form);
     let password = Secret::new(form.only("password").unwrap_or_default());
-    let user = match grants.login.check(&grants.config, username, password, inbound.peer.ip()).await {
-        Verdict::Right(user) => session::built_in_user(&grants.config, &user),
+    let (reason, again) = match grants.login.check(&grants.config, username, password, inbound.peer.ip()).await {
+        Verdict::Right(user) => {
+            let (user, auth_time) = (session::built_in_user(&grants.config, &user), grants.clock.unix_seconds());
+            return Ok(Proved { user, auth_time, provider_session: None });
+        }
         Verdict::Wrong => {
-            facts.reason = Some(CREDENTIALS_WRONG);
             // A name that is nobody's is not noted: people type their password into that field.
             let named = grants.config.users.iter().find(|user| user.username == username);
             facts.user = named.map(|user| session::built_in_user(&grants.config, user));
-            let mut answer = page_after(grants, &client.config, &open, username, (StatusCode::FORBIDDEN, t.wrong));
-            answer.0.extensions_mut().insert(CredentialsFailed);
-            return answer;
+            let again = Again { status: StatusCode::FORBIDDEN, message: |t| t.wrong, wait: None };
+            (CREDENTIALS_WRONG, again)
         }
         Verdict::Throttled(seconds) => {
-            facts.reason = Some("login_throttled");
-            let answer =
-                page_after(grants, &client.config, &open, username, (StatusCode::TOO_MANY_REQUESTS, t.throttled));
-            return later(answer, seconds);
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            ("login_throttled", Again { status, message: |t| t.throttled, wait: Some(seconds) })
         }
         Verdict::Busy => {
-            facts.reason = Some("login_busy");
-            let answer = page_after(grants, &client.config, &open, username, (StatusCode::SERVICE_UNAVAILABLE, t.busy));
-            return later(answer, 2);
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            ("login_busy", Again { status, message: |t| t.busy, wait: Some(2) })
         }
     };
-    let auth_time = grants.clock.unix_seconds();
-    succeed(grants, inbound, facts, open, Proved { user, auth_time, provider_session: None }).await
+    facts.reason = Some(reason);
+    Err(again)
+}
+
+impl Again {
+    /// What the form says.
+    pub(super) fn message(&self, language: Language) -> Text {
+        (self.message)(&language.words().pages)
+    }
+
+    /// The page with the form as it is answered: a wrong pair counts against its address, for the others there is a time to wait.
+    pub(super) fn on(&self, mut page: Answer) -> Answer {
+        match self.wait {
+            Some(seconds) => drop(page.0.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds))),
+            None => drop(page.0.extensions_mut().insert(CredentialsFailed)),
+        }
+        page
+    }
 }
 
 /// Begins the session of a user.
@@ -132,16 +169,6 @@ pub(super) fn page_for_other(grants: &Grants, client: &Client, open: &OpenTransa
     rendered(grants, client, open, "", (StatusCode::OK, None, Some(open.language.words().pages.for_other)))
 }
 
-fn page_after(
-    grants: &Grants,
-    client: &Client,
-    open: &OpenTransaction,
-    username: &str,
-    (status, message): (StatusCode, Text),
-) -> Answer {
-    rendered(grants, client, open, username, (status, Some(message), None))
-}
-
 fn rendered(
     grants: &Grants,
     client: &Client,
@@ -160,11 +187,6 @@ fn rendered(
         notice,
     };
     render(&page, status, Some(&open.state.redirect_uri))
-}
-
-fn later(mut answer: Answer, seconds: u64) -> Answer {
-    answer.0.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    answer
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::facts::Facts;
 use super::form::Form;
 use super::pages::{Frame, Language, LoggedOutPage, LogoutPage, Problem, render};
 use super::session::{self, LiveSession};
-use super::{Answer, Grants};
+use super::{Answer, Grants, route};
 use crate::federation::RelyingParty;
 use crate::listen::Inbound;
 use crate::store::StoreError;
@@ -30,6 +30,9 @@ pub mod back_channel;
 
 /// The name that binds the anti-CSRF token of this form; see [`LiveSession::csrf`].
 pub(super) const FORM: &str = "logout";
+
+/// Bytes of `state` that are carried along.
+const MAX_STATE: usize = 4096;
 
 /// Where to go afterwards.
 #[derive(Debug, Default)]
@@ -61,6 +64,10 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
         return problem(grants, inbound, facts, Problem::StoreUnavailable);
     };
     let Some(session) = session else {
+        if inbound.method == Method::POST {
+            // From another site a browser sends a form without our cookie, and the GET after it with the cookie.
+            return see_other(&request.path());
+        }
         // Nobody is signed in: what is asked for is so already.
         return onward(grants, language, request.redirect_uri.as_deref(), request.state.as_deref());
     };
@@ -106,26 +113,37 @@ impl Request {
         Self {
             client: Some((client.config.client_id.clone(), client.config.client_name.clone())),
             redirect_uri: asked.filter(|asked| registered.iter().any(|known| known == asked)).map(str::to_owned),
-            state: form.only("state").map(str::to_owned),
+            state: form.only("state").filter(|state| state.len() <= MAX_STATE).map(str::to_owned),
             language,
         }
     }
 
-    async fn page(&self, grants: &Grants, session: &LiveSession) -> Answer {
-        let provider = provider(grants, session).await;
+    /// What the app asked for, as far as it may.
+    fn parameters(&self) -> Vec<(&'static str, &str)> {
         let parameters = [
             ("client_id", self.client.as_ref().map(|(client_id, _)| client_id.as_str())),
             ("post_logout_redirect_uri", self.redirect_uri.as_deref()),
             ("state", self.state.as_deref()),
         ];
-        let parameters: Vec<_> = parameters.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
+        parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
+    /// This page, asked by GET for the same.
+    fn path(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(self.parameters()).append_pair("ui_locales", self.language.tag());
+        format!("{}?{}", route::LOGOUT, query.finish())
+    }
+
+    async fn page(&self, grants: &Grants, session: &LiveSession) -> Answer {
+        let provider = provider(grants, session).await;
         let page = LogoutPage {
             frame: Frame::new(&grants.config, self.language),
             user: &session.user.display_name,
             csrf: &session.csrf(FORM),
             app: self.client.as_ref().map(|(_, name)| name.as_str()),
             provider: provider.map(|(provider, _)| provider.config.name.as_str()),
-            parameters: &parameters,
+            parameters: &self.parameters(),
         };
         render(&page, StatusCode::OK, self.redirect_uri.as_deref())
     }

@@ -9,30 +9,29 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{HeaderValue, RETRY_AFTER, SET_COOKIE};
+use http::header::{HeaderValue, SET_COOKIE};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::authorization_response::see_other;
-use super::continuation::problem;
+use super::continuation::{posted, problem};
 use super::facts::Facts;
 use super::form::Form;
 use super::grants::{from_json, revoke, user_digest};
 use super::holdings::{self, Given};
-use super::login::CREDENTIALS_WRONG;
+use super::login::{username, with_password};
 use super::pages::{
     self, Access, AppAccess, Frame, Language, ManageLoginPage, ManagePage, Pages, Problem, Text, render,
 };
-use super::password::Verdict;
 use super::provider_login::{Asked, Errand, ManageBrowser, Way};
-use super::records::{Code, Consent, Grant, User};
+use super::records::{Consent, Grant, User};
 use super::scope_words::{Part, item, part};
 use super::session::{self, LiveSession, Proved, cookie, cookie_name, set_cookie};
-use super::{Answer, CredentialsFailed, Grants, provider_login, route};
+use super::{Answer, Grants, provider_login, route};
 use crate::listen::Inbound;
 use crate::random;
-use crate::secret::{Digest, Secret};
+use crate::secret::Digest;
 use crate::store::{Kind, StoreError};
 
 /// Seconds that a login form may be looked at.
@@ -69,54 +68,30 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
 /// Answers `POST /manage/login`.
 pub async fn log_in(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("login");
-    if inbound.method != Method::POST {
-        return problem(grants, inbound, facts, Problem::MethodNotAllowed("POST"));
-    }
-    let Some(form) = Form::posted(inbound) else { return problem(grants, inbound, facts, Problem::NotAForm) };
-    if is_forged(grants, inbound, &form) {
-        return problem(grants, inbound, facts, Problem::Forged);
-    }
-    let t = &Language::accepted(&inbound.headers).words().pages;
-    let username = form.only("username").unwrap_or_default();
-    let password = Secret::new(form.only("password").unwrap_or_default());
-    let user = match grants.login.check(&grants.config, username, password, inbound.peer.ip()).await {
-        Verdict::Right(user) => session::built_in_user(&grants.config, &user),
-        Verdict::Wrong => {
-            facts.reason = Some(CREDENTIALS_WRONG);
-            // A name that is nobody's is not noted: people type their password into that field.
-            let named = grants.config.users.iter().find(|user| user.username == username);
-            facts.user = named.map(|user| session::built_in_user(&grants.config, user));
-            let mut answer = login_page(grants, inbound, username, (StatusCode::FORBIDDEN, Some(t.wrong)));
-            answer.0.extensions_mut().insert(CredentialsFailed);
-            return answer;
-        }
-        Verdict::Throttled(seconds) => {
-            facts.reason = Some("login_throttled");
-            let mut answer = login_page(grants, inbound, username, (StatusCode::TOO_MANY_REQUESTS, Some(t.throttled)));
-            answer.0.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-            return answer;
-        }
-        Verdict::Busy => {
-            facts.reason = Some("login_busy");
-            let mut answer = login_page(grants, inbound, username, (StatusCode::SERVICE_UNAVAILABLE, Some(t.busy)));
-            answer.0.headers_mut().insert(RETRY_AFTER, HeaderValue::from(2_u64));
-            return answer;
-        }
+    let form = match posted(inbound) {
+        Ok(form) if !is_forged(grants, inbound, &form) => form,
+        Ok(_) => return problem(grants, inbound, facts, Problem::Forged),
+        Err(found) => return problem(grants, inbound, facts, found),
     };
-    let auth_time = grants.clock.unix_seconds();
-    succeed(grants, inbound, facts, Proved { user, auth_time, provider_session: None }).await
+    match with_password(grants, inbound, facts, &form).await {
+        Ok(proved) => succeed(grants, inbound, facts, proved).await,
+        Err(again) => {
+            let message = again.message(Language::accepted(&inbound.headers));
+            again.on(login_page(grants, inbound, username(&form), (again.status, Some(message))))
+        }
+    }
 }
 
 /// Answers `POST /manage/provider`: the way to an OpenID provider.
 pub async fn log_in_with_provider(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("login_started");
-    if inbound.method != Method::POST {
-        return problem(grants, inbound, facts, Problem::MethodNotAllowed("POST"));
-    }
     if let Err(seconds) = grants.login.admit_request(inbound.peer.ip()) {
         return problem(grants, inbound, facts, Problem::TooMany(seconds));
     }
-    let Some(form) = Form::posted(inbound) else { return problem(grants, inbound, facts, Problem::NotAForm) };
+    let form = match posted(inbound) {
+        Ok(form) => form,
+        Err(found) => return problem(grants, inbound, facts, found),
+    };
     let Some(browser) = ManageBrowser::of(grants, inbound).filter(|_| !is_forged(grants, inbound, &form)) else {
         return problem(grants, inbound, facts, Problem::Forged);
     };
@@ -189,13 +164,10 @@ async fn withdraw(grants: &Grants, user: &User, client_id: &str) -> Result<bool,
     let (store, now) = (&*grants.store, grants.clock.unix_seconds());
     let of_this =
         |grant: &Grant| grant.client_id == client_id && grant.user.iss == user.iss && grant.user.sub == user.sub;
-    let mut ends: Vec<String> = Vec::new();
-    for (_, entry) in store.list(Kind::Code, None, now, MOST).await? {
-        let Code { grant, .. } = from_json(&entry.value)?;
-        ends.extend(of_this(&grant).then_some(grant.grant_id));
-    }
+    let pending = holdings::pending(store, now).await?;
     let given = holdings::given(store, Some(user_digest(&user.iss, &user.sub)), now).await?;
-    ends.extend(given.into_iter().map(|given| given.grant).filter(of_this).map(|grant| grant.grant_id));
+    let all = pending.into_iter().chain(given.into_iter().map(|given| given.grant));
+    let ends: Vec<String> = all.filter(of_this).map(|grant| grant.grant_id).collect();
     let remembered = consents(grants, user).await?.iter().any(|known| known == client_id);
     // The consent first: an app that comes back at once must find the user asked.
     holdings::forget_consents(store, (&user.iss, &user.sub), Some(client_id), now).await?;

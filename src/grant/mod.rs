@@ -48,6 +48,7 @@ pub mod revocations;
 pub mod route;
 pub mod token_endpoint;
 pub mod under_way;
+pub mod userinfo_endpoint;
 
 mod authorization_request;
 mod authorization_response;

@@ -7,10 +7,11 @@
 
 use std::net::IpAddr;
 
-use http::{Method, StatusCode};
+use futures_util::future::try_join_all;
+use http::StatusCode;
 
 use super::authorization_response::AuthorizationError;
-use super::continuation::{self, Halt, Who, give_up, halted, onward, opened, problem};
+use super::continuation::{self, Halt, Who, give_up, halted, onward, posted_for, problem};
 use super::facts::Facts;
 use super::form::Form;
 use super::pages::{EncounterPage, Frame, PatientPage, Problem, Text, render};
@@ -22,8 +23,12 @@ use crate::config::Client;
 use crate::listen::Inbound;
 use crate::smart::scope::Scope;
 
-/// Entries on one page.
+/// Entries on one page of what was found.
 const SHOWN: usize = 20;
+/// Patients of a person who acts for several: there is no search among them.
+const OWN: usize = 200;
+/// Own patients that are read at the same time.
+const AT_ONCE: usize = 10;
 /// Characters of a search.
 const MAX_QUERY: usize = 100;
 
@@ -76,11 +81,7 @@ async fn launch_encounter(grants: &Grants, open: &OpenTransaction, user: &User) 
 /// Answers `POST /patient`.
 pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("patient_chosen");
-    if inbound.method != Method::POST {
-        return problem(grants, inbound, facts, Problem::MethodNotAllowed("POST"));
-    }
-    let Some(form) = Form::posted(inbound) else { return problem(grants, inbound, facts, Problem::NotAForm) };
-    let (mut open, session) = match opened(grants, inbound, form.only("transaction")).await {
+    let (form, mut open, session) = match posted_for(grants, inbound).await {
         Ok(found) => found,
         Err(found) => return problem(grants, inbound, facts, found),
     };
@@ -209,8 +210,9 @@ fn own_ids(user: &User) -> Vec<&str> {
 
 async fn own_patients(grants: &Grants, user: &User, from: IpAddr) -> Result<Vec<PatientSummary>, Halt> {
     let mut patients = Vec::new();
-    for id in own_ids(user).into_iter().take(SHOWN) {
-        patients.extend(grants.patients.read(user, from, id).await?);
+    for some in own_ids(user).chunks(AT_ONCE).take(OWN / AT_ONCE) {
+        let reads: Vec<_> = some.iter().map(|id| grants.patients.read(user, from, id)).collect();
+        patients.extend(try_join_all(reads).await?.into_iter().flatten());
     }
     Ok(patients)
 }
@@ -245,7 +247,7 @@ fn patients_page(
     user: &User,
     mut picker: Picker<'_>,
 ) -> Answer {
-    picker.patients.truncate(SHOWN);
+    picker.patients.truncate(if searches(user) { SHOWN } else { OWN });
     open.state.offered_patients = picker.patients.iter().map(|patient| patient.id.clone()).collect();
     let page = PatientPage {
         frame: Frame::new(&grants.config, open.language),

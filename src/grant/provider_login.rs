@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use super::authorization_response::see_other;
-use super::continuation::{self, Who, onward, opened, problem};
+use super::continuation::{self, Who, onward, posted_for, problem};
 use super::facts::Facts;
 use super::form::Form;
 use super::framing;
@@ -57,14 +57,10 @@ pub(super) enum Way {
 /// Answers `POST /login/provider`.
 pub async fn start(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("login_started");
-    if inbound.method != Method::POST {
-        return problem(grants, inbound, facts, Problem::MethodNotAllowed("POST"));
-    }
     if let Err(seconds) = grants.login.admit_request(inbound.peer.ip()) {
         return problem(grants, inbound, facts, Problem::TooMany(seconds));
     }
-    let Some(form) = Form::posted(inbound) else { return problem(grants, inbound, facts, Problem::NotAForm) };
-    let (open, session) = match opened(grants, inbound, form.only("transaction")).await {
+    let (form, open, session) = match posted_for(grants, inbound).await {
         Ok(found) => found,
         Err(found) => return problem(grants, inbound, facts, found),
     };

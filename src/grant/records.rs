@@ -145,6 +145,10 @@ pub struct LaunchContext {
     pub smart_style_url: Option<String>,
     /// `tenant`
     pub tenant: Option<String>,
+    /// `appContext`: what a Task (SMART App Launch 2.2 "task profile for requesting a SMART launch") or a link of CDS Hooks 2.0 has for
+    /// the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_context: Option<String>,
     /// The user the EHR vouches for, or who must be the one logged in.
     pub user: Option<User>,
     /// Whether that EHR may log the user in by this handle.

@@ -14,7 +14,7 @@ use super::token_endpoint::Commit;
 use super::{
     Answer, CredentialsFailed, Grants, authorization_endpoint, consent, continuation, discovery, foreign, framing,
     introspection_endpoint, launch_contexts, login, logout, management, pages, patient_choice, provider_login,
-    pushed_authorization_request, registration, revocation_endpoint, token_endpoint,
+    pushed_authorization_request, registration, revocation_endpoint, token_endpoint, userinfo_endpoint,
 };
 use crate::audit::{Audit, Decision, EventKind, Open, Outcome, Recorded, Unaudited};
 use crate::cors::{self, Sharing};
@@ -46,7 +46,7 @@ async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: I
         | Endpoint::Introspect
         | Endpoint::BackChannelLogout
         | Endpoint::Revoke => inbound.method == Method::POST,
-        Endpoint::Register | Endpoint::Registered | Endpoint::ProviderCallback => true,
+        Endpoint::Register | Endpoint::Registered | Endpoint::ProviderCallback | Endpoint::UserInfo => true,
         _ => false,
     };
     if takes_credentials && foreign::is_of_foreign_page(endpoint, &inbound, &grants.clients) {
@@ -140,6 +140,7 @@ async fn answer(
         }
         Endpoint::Introspect => introspection_endpoint::respond(grants, inbound, facts).await,
         Endpoint::Revoke => revocation_endpoint::respond(grants, inbound, facts).await,
+        Endpoint::UserInfo => userinfo_endpoint::respond(grants, inbound, facts).await,
         Endpoint::Register => registration::respond(grants, inbound, facts).await,
         Endpoint::Registered => registration::management::respond(grants, inbound, facts).await,
         Endpoint::Manage => management::respond(grants, inbound, facts).await,
@@ -240,7 +241,7 @@ fn kind(endpoint: Endpoint) -> EventKind {
         Endpoint::Consent | Endpoint::Manage => EventKind::Consent,
         Endpoint::Logout | Endpoint::LogoutCallback | Endpoint::BackChannelLogout => EventKind::Logout,
         Endpoint::Token => EventKind::Token,
-        Endpoint::Introspect => EventKind::Introspection,
+        Endpoint::Introspect | Endpoint::UserInfo => EventKind::Introspection,
         Endpoint::Revoke => EventKind::Revocation,
         Endpoint::Register | Endpoint::Registered => EventKind::Registration,
     }
@@ -271,7 +272,9 @@ fn sharing(endpoint: Endpoint) -> Option<Sharing> {
         | Endpoint::AuthorizationServerMetadata
         | Endpoint::Jwks
         | Endpoint::Brands => Some(Sharing::Open),
-        Endpoint::Token | Endpoint::PushedAuthorizationRequest | Endpoint::Revoke => Some(Sharing::Token),
+        Endpoint::Token | Endpoint::PushedAuthorizationRequest | Endpoint::Revoke | Endpoint::UserInfo => {
+            Some(Sharing::Token)
+        }
         Endpoint::LaunchContexts
         | Endpoint::Introspect
         | Endpoint::Register

@@ -18,6 +18,8 @@ pub const LAUNCH_CONTEXTS: &str = "/launch-contexts";
 pub const INTROSPECT: &str = "/introspect";
 /// Path of the revocation endpoint below the origin.
 pub const REVOKE: &str = "/revoke";
+/// Path of the userinfo endpoint below the origin.
+pub const USERINFO: &str = "/userinfo";
 /// Path of the registration endpoint below the origin.
 pub const REGISTER: &str = "/register";
 /// What stands in front of a client's id in the path of its client configuration endpoint.
@@ -72,6 +74,8 @@ pub enum Endpoint {
     Introspect,
     /// `POST /revoke` (RFC 7009)
     Revoke,
+    /// `GET` and `POST /userinfo` (OpenID Connect Core section 5.3)
+    UserInfo,
     /// `POST /register` (RFC 7591)
     Register,
     /// `/register/<client_id>` (RFC 7592)
@@ -111,6 +115,7 @@ pub fn endpoint(path: &str, fhir_path: &str) -> Option<Endpoint> {
         TOKEN => Some(Endpoint::Token),
         INTROSPECT => Some(Endpoint::Introspect),
         REVOKE => Some(Endpoint::Revoke),
+        USERINFO => Some(Endpoint::UserInfo),
         REGISTER => Some(Endpoint::Register),
         registered if registered.starts_with(REGISTERED) => Some(Endpoint::Registered),
         MANAGE => Some(Endpoint::Manage),

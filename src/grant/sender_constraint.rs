@@ -14,6 +14,7 @@ use crate::jose::Confirmation;
 use crate::jose::dpop::{Expected, Nonces, Proof, ProofProblem, Thumbprint};
 use crate::listen::Inbound;
 use crate::oauth::error::{OAuthError, OAuthErrorKind};
+use crate::secret::Digest;
 use crate::store::{Entry, Kind};
 
 /// The header field of RFC 9449 section 8.1.
@@ -51,6 +52,28 @@ impl SenderConstraint {
         inbound: &Inbound,
         client: &RegisteredClient,
     ) -> Result<Self, OAuthError> {
+        Self::checked(grants, inbound, client, None).await
+    }
+
+    /// As [`Self::offered`], for a proof that comes with the access token whose SHA-256 is `token`.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn with_token(
+        grants: &Grants,
+        inbound: &Inbound,
+        client: &RegisteredClient,
+        token: &Digest,
+    ) -> Result<Self, OAuthError> {
+        Self::checked(grants, inbound, client, Some(token)).await
+    }
+
+    async fn checked(
+        grants: &Grants,
+        inbound: &Inbound,
+        client: &RegisteredClient,
+        access_token: Option<&Digest>,
+    ) -> Result<Self, OAuthError> {
         if client.config.dpop == Dpop::Off {
             return Ok(Self { key: None, asks_nonce: false });
         }
@@ -62,7 +85,7 @@ impl SenderConstraint {
             method: &inbound.method,
             origin: &grants.config.server.origin,
             path: &inbound.path,
-            access_token: None,
+            access_token,
             key: None,
             nonces: asks_nonce.then_some(&*grants.keys as &dyn Nonces),
             now: grants.clock.unix_seconds(),

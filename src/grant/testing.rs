@@ -43,7 +43,8 @@ static HASH: LazyLock<String> = LazyLock::new(|| {
     argon2.hash_password_with_salt(PASSWORD.as_bytes(), b"saltsaltsaltsalt").unwrap().to_string()
 });
 
-/// Clients `app` (public), `approved`, `native`; users `amy` (clinician), `pat` (a patient), `mum` (acts for two), `nil`.
+/// Clients `app` (public), `approved`, `native`; users `amy` (clinician), `pat` (a patient), `mum` (acts for two), `home` (acts for
+/// 25), `nil`.
 pub(super) fn config() -> Config {
     let seconds = Duration::from_secs;
     Config {
@@ -105,6 +106,7 @@ pub(super) fn config() -> Config {
             user("amy", Some("Practitioner/amy"), &[]),
             user("pat", Some("Patient/p1"), &["p1"]),
             user("mum", Some("RelatedPerson/m1"), &["p1", "p2"]),
+            config::User { patients: residents(), ..user("home", Some("RelatedPerson/h1"), &[]) },
             user("nil", None, &[]),
         ],
         providers: Vec::new(),
@@ -136,7 +138,12 @@ fn user(username: &str, fhir_user: Option<&str>, patients: &[&str]) -> config::U
     }
 }
 
-/// Patients p1 to p3; p2 has no encounters; `nil` sees nobody.
+/// The patients of the user `home`.
+pub(super) fn residents() -> Vec<String> {
+    (1..=25).map(|number| format!("r{number}")).collect()
+}
+
+/// Patients p1 to p3, and those of `home`; p2 has no encounters; `nil` sees nobody.
 #[derive(Debug, Default)]
 pub(super) struct FakeDirectory {
     /// Whether every call fails.
@@ -157,6 +164,9 @@ impl FakeDirectory {
             gender: Some("female".to_owned()),
             identifier: Some(format!("MRN-{id}")),
         };
+        if user.sub == "home" {
+            return Ok(residents().iter().map(|id| patient(id, "Resident")).collect());
+        }
         let all = vec![patient("p1", "Ada \"A\" <Lovelace>"), patient("p2", "Bea Bloom"), patient("p3", "Cy Cole")];
         Ok(if user.sub == "nil" { Vec::new() } else { all })
     }

@@ -53,6 +53,8 @@ pub(super) struct LaunchMembers<'a> {
     intent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,
+    #[serde(rename = "appContext", skip_serializing_if = "Option::is_none")]
+    app_context: Option<&'a str>,
     #[serde(rename = "fhirContext", skip_serializing_if = "<[Value]>::is_empty")]
     fhir_context: &'a [Value],
 }
@@ -222,6 +224,7 @@ impl<'a> LaunchMembers<'a> {
             smart_style_url: launch.smart_style_url.as_deref(),
             intent: launch.intent.as_deref(),
             tenant: launch.tenant.as_deref(),
+            app_context: launch.app_context.as_deref(),
             fhir_context: &launch.fhir_context,
         }
     }

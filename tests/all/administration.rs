@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use firebreak::grant::grants::user_digest;
-use firebreak::grant::records::{Grant, Session, User};
+use firebreak::grant::records::{Code, Consent, Grant, Session, User};
 use firebreak::secret::Digest;
 use firebreak::store::{Access, Entry, Kind, SqliteStore, Store};
 use serde_json::Value;
@@ -142,6 +142,44 @@ fn grants_are_listed_and_revoked_without_a_server_and_each_act_is_in_the_log() {
     assert!(recorded.iter().any(|(action, ..)| action == "sessions_ended"), "{recorded:?}");
 }
 
+/// A code that `growth` has not exchanged yet, and consents that are remembered for apps without a grant.
+fn fill_more(store: &SqliteStore, sub: &str) {
+    let (id, owner) = (format!("pending {sub}"), user_digest("https://localhost", sub));
+    let code = Code { grant: grant(&id, sub, "growth"), ..Code::default() };
+    put(store, Kind::Code, &format!("code {sub}"), &code, Some(Digest::of(&id)));
+    for client in ["growth", "chart"] {
+        let (client_id, nothing) = (client.to_owned(), Vec::new());
+        let consent = Consent { client_id, granted: nothing.clone(), offered: nothing, given_at: 1 };
+        put(store, Kind::Consent, &format!("{client} {sub}"), &consent, Some(owner));
+    }
+}
+
+// An app that has a code and no token yet has access in a moment; one whose consent is remembered has it without asking.
+#[test]
+fn what_an_app_has_not_fetched_yet_and_what_is_remembered_ends_with_the_grants() {
+    let site = Site::new("0s");
+    let store = SqliteStore::open(&site.path("state")).unwrap();
+    let config = site.config();
+    let revoke = |more: &[&str]| {
+        let (code, out, err) = run(&[&["grant", "revoke", "--config", &config], more].concat());
+        assert_eq!(code, 0, "{err}");
+        out.trim().to_owned()
+    };
+    for sub in ["ada", "ben", "eve"] {
+        fill_more(&store, sub);
+    }
+    assert_eq!(revoke(&["--user", "ada", "--client", "growth"]), "1 grant revoked");
+    assert!(has(&store, Kind::RevokedGrant, "pending ada") && !has(&store, Kind::Code, "code ada"));
+    assert!(!has(&store, Kind::Consent, "growth ada") && has(&store, Kind::Consent, "chart ada"));
+    assert_eq!(revoke(&["--user", "ben"]), "1 grant revoked; 0 logins ended");
+    assert!(has(&store, Kind::RevokedGrant, "pending ben") && !has(&store, Kind::Code, "code ben"));
+    assert!(!has(&store, Kind::Consent, "growth ben") && !has(&store, Kind::Consent, "chart ben"));
+    assert!(has(&store, Kind::Code, "code eve") && has(&store, Kind::Consent, "growth eve"), "somebody else's");
+    assert_eq!(revoke(&["--client", "growth"]), "1 grant revoked");
+    assert!(!has(&store, Kind::Code, "code eve") && !has(&store, Kind::Consent, "growth eve"));
+    assert!(has(&store, Kind::Consent, "chart eve") && has(&store, Kind::Consent, "chart ada"));
+}
+
 #[test]
 fn a_running_server_records_what_a_command_did_within_seconds_and_once() {
     let site = Site::new("0s");
@@ -151,7 +189,7 @@ fn a_running_server_records_what_a_command_did_within_seconds_and_once() {
     let (code, out, err) = run(&["grant", "revoke", "--config", &site.config(), "--client", "growth"]);
     assert_eq!((code, out.trim()), (0, "2 grants revoked"), "{err}");
     let begun = Instant::now();
-    while recorded(&site).len() < 2 {
+    while recorded(&site).len() < 3 {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", recorded(&site));
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -159,7 +197,7 @@ fn a_running_server_records_what_a_command_did_within_seconds_and_once() {
     assert_eq!(serving.code(), 0);
     let mut recorded = recorded(&site);
     recorded.sort();
-    assert_eq!(recorded, [told("grant_revoked", "g1"), told("grant_revoked", "g3")]);
+    assert_eq!(recorded, [told("consents_forgotten", ""), told("grant_revoked", "g1"), told("grant_revoked", "g3")]);
 }
 
 #[test]

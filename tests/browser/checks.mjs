@@ -20,6 +20,12 @@ export async function usesTheGrant(tests, page, context, gateway, strangerOrigin
     expect(found.next.startsWith(`${gateway.fhir_base}`), 'the next link does not stay on the gateway');
   });
 
+  // The package sends its token with whatever it asks of the FHIR base.
+  await tests.run('the_app_reads_the_capability_statement', async () => {
+    const found = await page.evaluate(() => client.request('metadata'));
+    expect(found.resourceType === 'CapabilityStatement', found.resourceType);
+  });
+
   await tests.run('a_strangers_patient_is_refused_with_an_outcome_that_the_app_can_read', async () => {
     const answer = await page.evaluate(async (base) => {
       const token = client.state.tokenResponse.access_token;

@@ -27,6 +27,18 @@ await play({ name: 'standalone', apps: true }, async ({ tests, album, gateway, s
   });
   if (launched) await usesTheGrant(tests, page, context, gateway, stranger.origin);
 
+  // Chromium leaves the session out of what another site posts, and sends it with the GET that follows.
+  await tests.run('an_app_that_posts_its_logout_has_its_person_asked', async () => {
+    await page.evaluate((action) => {
+      const form = Object.assign(document.createElement('form'), { method: 'post', action });
+      document.body.append(form);
+      form.submit();
+    }, `${gateway.origin}/logout`);
+    await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
+    await page.goto(`${gateway.origin}/manage`);
+    expect(!(await page.locator('input[name=password]').count()), 'the person is signed out without an answer');
+  });
+
   await tests.run('the_patients_login_launches_with_their_own_record', () => apart(chromium, async (own) => {
     const offered = [];
     await launch(own, site);

@@ -59,6 +59,8 @@ async function withOpenidClient(kind, launch, version) {
   const given = await openid.authorizationCodeGrant(configuration, back, { pkceCodeVerifier: verifier, expectedState: state, expectedNonce: nonce, idTokenExpected: true });
   await usable(given, launch, request.scope);
   expect(/Practitioner\/d1$/.test(given.claims().fhirUser), given.claims());
+  const told = await openid.fetchUserInfo(configuration, given.access_token, given.claims().sub);
+  expect(told.fhirUser === given.claims().fhirUser, told);
   let newest = given.refresh_token;
   for (const round of [1, 2]) {
     const again = await openid.refreshTokenGrant(configuration, newest, round === 2 ? { scope: request.scope } : undefined);

@@ -473,3 +473,21 @@ async fn before_a_person_has_answered_nobody_is_sent_to_an_app_that_registered_i
         "a person answered"
     );
 }
+
+// RFC 9700 section 4.11.2: somebody who is signed in already has answered nothing
+#[tokio::test]
+async fn a_session_alone_sends_nobody_to_an_app_that_registered_itself() {
+    let mut config = config();
+    config.clients[0].unverified = true;
+    let mut browser = Browser::with(config);
+    let page = browser.authorize(&changed("openid", &[("client_id", Some("approved"))])).await;
+    let page = browser.log_in(&page, "nil").await;
+    assert!(page.returned_code(), "signed in: {}", page.text);
+    // This user has no patient that could be chosen.
+    let page = browser.authorize(&request(SCOPE)).await;
+    assert_eq!((page.status, page.location()), (400, None));
+    assert!(page.text.contains("cannot be answered") && page.text.contains("no patient is available"));
+    assert_eq!(browser.facts.reason, Some("access_denied"));
+    let page = browser.authorize(&changed(SCOPE, &[("client_id", Some("approved"))])).await;
+    assert_eq!(page.refusal(), "access_denied", "an app that somebody looked at is told");
+}

@@ -68,6 +68,17 @@ async fn who_may_not_search_cannot_search() {
     assert_eq!(browser.post("/patient", &[("transaction", &transaction), ("query", "Cole")]).await.status, 403);
 }
 
+// L3
+#[tokio::test]
+async fn who_acts_for_many_finds_each_of_them_in_the_picker() {
+    let mut browser = Browser::new();
+    let page = picker(&mut browser, "home", SCOPE).await;
+    assert_eq!(page.fields("patient"), crate::grant::testing::residents());
+    let page = browser.pick(&page, "r25").await;
+    let page = browser.allow(&page, &["patient/*.rs"]).await;
+    assert_eq!(browser.code(&page).await.grant.patient.as_deref(), Some("r25"));
+}
+
 #[tokio::test]
 async fn b1_13_no_available_patient_is_access_denied() {
     let mut browser = Browser::new();

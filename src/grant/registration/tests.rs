@@ -192,9 +192,9 @@ async fn an_open_registration_that_nobody_uses_is_forgotten_and_one_that_is_used
     assert_eq!(kept.registration.as_ref().unwrap().expires, NOW + 600 + 1_000);
 }
 
-// The hook: a code that is exchanged keeps the client.
+// The hook: a code that is exchanged keeps the client, and so does a refresh (F6: apps that are installed are not launched anew).
 #[tokio::test]
-async fn a_code_that_is_exchanged_keeps_an_open_registration() {
+async fn a_code_that_is_exchanged_and_a_refresh_keep_an_open_registration() {
     let (site, _) = site().await;
     let registered = register_as(&site, None, &app()).await;
     let client_id = registered.text("client_id");
@@ -221,8 +221,13 @@ async fn a_code_that_is_exchanged_keeps_an_open_registration() {
         ])
         .await;
     assert_eq!(exchanged.status, 200, "{:?}", exchanged.json);
-    let kept = site.grants.clients.find(client_id).unwrap();
-    assert_eq!(kept.registration.as_ref().unwrap().expires, NOW + 600 + 1_000);
+    let kept_until = || site.grants.clients.find(client_id).unwrap().registration.as_ref().unwrap().expires;
+    assert_eq!(kept_until(), NOW + 600 + 1_000);
+    site.clock.advance(600);
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", exchanged.text("refresh_token"))];
+    let refreshed = site.token(&fields).await;
+    assert_eq!(refreshed.status, 200, "{:?}", refreshed.json);
+    assert_eq!(kept_until(), NOW + 1_200 + 1_000);
 }
 
 // R6

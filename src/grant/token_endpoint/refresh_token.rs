@@ -8,6 +8,7 @@ use super::super::client_authentication::Requester;
 use super::super::facts::Facts;
 use super::super::grants::{self, from_json, revoke, to_json};
 use super::super::records::Grant;
+use super::super::registration;
 use super::super::sender_constraint::SenderConstraint;
 use super::super::token_response::access;
 use super::commit::Used;
@@ -79,6 +80,7 @@ pub(super) async fn exchange(
     let scope = requested_scope(&grant, form.value("scope"))?;
     let mut response = access(grants, &grant, &scope, sender, online_until)?;
     facts.scopes = Some(scope.clone());
+    registration::keep(grants, &client).await;
     let used = Used { grant_id: grant.grant_id.clone(), ends: entry.expires };
     if !is_public(&client) {
         let response = answer(&response);

@@ -140,6 +140,7 @@ fn every_url_of_the_discovery_documents_is_ours_and_answers() {
                 let expected = match name.as_str() {
                     "jwks_uri" | "management_endpoint" | "end_session_endpoint" => 200,
                     "authorization_endpoint" => 400,
+                    "userinfo_endpoint" => 401,
                     "token_endpoint"
                     | "pushed_authorization_request_endpoint"
                     | "introspection_endpoint"

@@ -65,7 +65,7 @@ fn claims_for(world: &World, line: &str) -> Value {
     })
 }
 
-async fn fetch(world: &World, line: &str, headers: &[String]) -> Reply {
+pub(super) async fn fetch(world: &World, line: &str, headers: &[String]) -> Reply {
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     world.send(line, "", &headers, "").await
 }
@@ -75,7 +75,7 @@ fn challenge(reply: &Reply) -> (u16, &str) {
 }
 
 /// The token response that `pat` allowed `app`, bound to `key`.
-async fn bound(world: &World, key: &ProvingKey) -> Value {
+pub(super) async fn bound(world: &World, key: &ProvingKey) -> Value {
     let code = code(world, "pat", &with(request(SCOPE), "dpop_jkt", &key.jkt())).await;
     let reply = token(world, &exchange(&code), &[&key.proof(world, "POST /token")]).await;
     assert_eq!((reply.status, text(&reply.json(), "token_type")), (200, "DPoP"), "{}", reply.all());

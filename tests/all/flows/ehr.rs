@@ -15,7 +15,7 @@ const NOW: i64 = 1_900_000_000;
 fn context() -> Value {
     json!({
         "client_id": "spa", "patient": "P1", "encounter": "e1", "intent": "reconcile-medications", "tenant": "ward 7",
-        "need_patient_banner": false, "smart_style_url": "https://ehr.example.org/style.json",
+        "appContext": "{\"task\":\"a b\"}", "need_patient_banner": false, "smart_style_url": "https://ehr.example.org/style.json",
         "fhirContext": [{"reference": "Observation/o1", "role": "https://example.org/why"}],
         "user": {"iss": "https://idp.example.org", "sub": "nurse-joy", "fhirUser": "Practitioner/d1"},
     })
@@ -25,6 +25,7 @@ fn launching(launch: &str) -> Vec<(&str, &str)> {
     with(request_of("spa", SPA, EHR_SCOPE), "launch", launch)
 }
 
+// L5: the profiles hand over the patient, encounter and context of a Task
 #[test]
 fn an_ehr_that_vouches_launches_without_a_login_and_its_context_comes_with_every_token() {
     run(async {
@@ -56,9 +57,10 @@ fn an_ehr_that_vouches_launches_without_a_login_and_its_context_comes_with_every
             [("grant_type", "refresh_token"), ("refresh_token", text(&first, "refresh_token")), ("client_id", "spa")];
         let second = token(&world, &refreshed, &[]).await.json();
         for given in [&first, &second] {
-            for name in
-                ["patient", "encounter", "intent", "tenant", "need_patient_banner", "smart_style_url", "fhirContext"]
-            {
+            for name in ["patient", "encounter", "intent", "tenant", "need_patient_banner", "smart_style_url"] {
+                assert_eq!(given[name], context()[name], "{name}");
+            }
+            for name in ["fhirContext", "appContext"] {
                 assert_eq!(given[name], context()[name], "{name}");
             }
             assert_eq!(text(given, "scope"), EHR_SCOPE);

@@ -30,6 +30,7 @@ mod sharing;
 pub(crate) mod story;
 mod token_endpoint;
 mod token_exchange;
+mod userinfo;
 
 use browser::{Browser, Page};
 use setting::*;

@@ -80,6 +80,37 @@ fn online_access_ends_with_the_logout_and_offline_access_does_not() {
     });
 }
 
+// E15: OpenID Connect RP-Initiated Logout 1.0 section 2 lets apps post; a browser leaves our cookie out of what another site posts
+#[test]
+fn an_app_that_posts_its_logout_has_its_person_asked_too() {
+    run(async {
+        let world = world().await;
+        let mut browser = Browser::new(&world);
+        let given = allowed(&mut browser, "openid launch/patient patient/Patient.rs").await;
+        let back = ("post_logout_redirect_uri", "https://spa.example.org/bye");
+        for named in [("client_id", "spa"), ("id_token_hint", text(&given, "id_token"))] {
+            let asked = [named, back, ("state", "a b&c"), ("ui_locales", "de")];
+            let page = browser.post_from_elsewhere("/logout", &asked).await;
+            assert_eq!(page.status(), 303);
+            assert!(page.location().unwrap().starts_with("/logout?"), "not as if it were done: {:?}", page.location());
+            let page = browser.follow(page).await;
+            assert!(page.text().contains("Abmelden") && page.text().contains("lang=\"de\""), "{}", page.reply.all());
+            let csrf = page.field("csrf");
+            assert_eq!((page.field("state"), page.field("client_id")), ("a b&c".to_owned(), "spa".to_owned()));
+            assert!(browser.session().is_some() && !csrf.is_empty());
+        }
+        let nowhere = [("client_id", "spa"), ("post_logout_redirect_uri", "https://evil.example/")];
+        let page = browser.post_from_elsewhere("/logout", &nowhere).await;
+        assert_eq!(page.location().as_deref(), Some("/logout?client_id=spa&ui_locales=en"));
+        // Where nobody is signed in, nothing is left to ask.
+        let mut stranger = Browser::new(&world);
+        let page = stranger.post_from_elsewhere("/logout", &[("client_id", "spa"), back]).await;
+        let page = stranger.follow(page).await;
+        assert_eq!(page.location().as_deref(), Some("https://spa.example.org/bye"));
+        world.finish().await;
+    });
+}
+
 // E15: no open redirect
 #[test]
 fn after_the_logout_the_browser_goes_nowhere_but_where_the_app_registered() {

@@ -61,6 +61,14 @@ impl Pair {
         [first, second]
     }
 
+    /// Sends a request to one of them.
+    async fn ask(&self, at: usize, line: &str, headers: &[&str], body: &str) -> (u16, String) {
+        let mut all = headers.to_vec();
+        all.push("Connection: close");
+        let mut stream = connect(Ipv4Addr::LOCALHOST, self.at[at]).await;
+        answer(&mut stream, &crate::world::request(line, "", &all, body, "")).await
+    }
+
     /// An authorization code for `app` that nobody has used.
     async fn code(&self) -> String {
         let (now, code, grant_id) = (Clock::system().unix_seconds(), random::handle(), random::handle());
@@ -201,6 +209,30 @@ fn an_assertion_and_a_launch_that_two_processes_see_at_once_are_used_once() {
             let went_on = answers.iter().filter(|(_, answer)| answer.contains("/authorize/continue")).count();
             let refused = answers.iter().filter(|(_, answer)| answer.contains("error=invalid_request")).count();
             assert_eq!((went_on, refused), (1, 1), "{answers:?}");
+        }
+        pair.end();
+    });
+}
+
+// V2, F7: at once where it ends, within five seconds at the others
+#[test]
+fn a_grant_that_ends_at_one_process_is_over_at_the_other_within_seconds() {
+    run(async {
+        let pair = Pair::start();
+        let form = ["Content-Type: application/x-www-form-urlencoded"];
+        let code = pair.code().await;
+        let given = pair.ask(0, "POST /token", &form, &encoded(&exchange(&code))).await;
+        let access = member(&[given.clone(), given], "access_token");
+        let bearer = format!("Authorization: Bearer {access}");
+        let reads = async |at| pair.ask(at, "GET /fhir/Patient/P1", &[&bearer], "").await.0 != 401;
+        assert!(reads(0).await && reads(1).await);
+        let back = encoded(&[("token", access.as_str()), ("client_id", "app")]);
+        assert_eq!(pair.ask(0, "POST /revoke", &form, &back).await.0, 200);
+        assert!(!reads(0).await, "at once");
+        let ended = tokio::time::Instant::now();
+        while reads(1).await {
+            assert!(ended.elapsed() < std::time::Duration::from_secs(5));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         pair.end();
     });
