@@ -9,7 +9,7 @@ use super::super::search::Beside;
 use super::super::{Authorizer, OpenPage, Reach, UpstreamRequest};
 use super::{Called, Judged, Ready, not_for_this_grant, reading};
 use crate::error::Refusal;
-use crate::fhir::operation::Listed;
+use crate::fhir::operation::{Listed, Returns};
 use crate::fhir::resource_type::ResourceType;
 use crate::smart::scope::{Letter, Permissions};
 
@@ -39,7 +39,10 @@ impl Authorizer {
             returned.push(wholly(self.reach(&asked, &called.principal).map_err(Refusal::Denied)?, called)?);
         }
         let reaches: Vec<Reach> = std::iter::once(reach).chain(returned).collect();
-        let judged = Judged::Returned(listed.returns.clone());
+        let judged = match &listed.returns {
+            Returns::OperationOutcome => self.outcome(&called.principal),
+            returns => Judged::Returned(returns.clone()),
+        };
         let beside = Beside::of_operation(&reaches, &called.request.interaction, judged);
         let upstream = match &called.request.page {
             Some(token) => {
