@@ -10,7 +10,9 @@ use super::super::{Authorizer, OpenPage, Reach, UpstreamRequest};
 use super::{Called, Judged, Ready, not_for_this_grant, reading};
 use crate::error::Refusal;
 use crate::fhir::operation::{Listed, Returns};
+use crate::fhir::projection::Projection;
 use crate::fhir::resource_type::ResourceType;
+use crate::fhir::search::print_link;
 use crate::smart::scope::{Letter, Permissions};
 
 impl Authorizer {
@@ -44,14 +46,17 @@ impl Authorizer {
             returns => Judged::Returned(returns.clone()),
         };
         let beside = Beside::of_operation(&reaches, &called.request.interaction, judged);
-        let upstream = match &called.request.page {
-            Some(token) => {
-                let (resource_type, path_and_query) = pages.open_page(token, &called.principal, beside.bounds())?;
-                UpstreamRequest::Page { resource_type, path_and_query }
-            }
-            None => UpstreamRequest::Operation(Box::new(self.invocation(called, &called.arguments()?))),
+        let (upstream, self_link) = if let Some(token) = &called.request.page {
+            let (resource_type, path_and_query) = pages.open_page(token, &called.principal, beside.bounds())?;
+            (UpstreamRequest::Page { resource_type, path_and_query }, called.path())
+        } else {
+            let arguments = called.arguments()?;
+            let link = print_link(&called.path(), &arguments.to_query().unwrap_or_default(), &Projection::Full);
+            (UpstreamRequest::Operation(Box::new(self.invocation(called, &arguments))), link)
         };
-        called.ready(upstream, reaches, beside)
+        let mut ready = called.ready(upstream, reaches, beside)?;
+        ready.obligations.self_link = self_link;
+        Ok(ready)
     }
 }
 

@@ -87,3 +87,6 @@ fn body(answer: Answered) -> Result<Bytes, Refusal> {
         _ => Err(unusable("no answer to an operation")),
     }
 }
+
+#[cfg(test)]
+mod tests;
