@@ -33,9 +33,10 @@ impl Filter {
             Judged::Matches => self.release_searchset(answer, obligations),
             Judged::Record { whole } => self.release_record(body(answer)?, obligations, None, *whole),
             Judged::Document(composition) => self.release_document(body(answer)?, obligations, composition.as_ref()),
-            Judged::Outcome { .. } if matches!(answer, Answered::Nothing) => Ok(Releasable::nothing()),
+            Judged::Outcome { .. } | Judged::Returned(_) if matches!(answer, Answered::Nothing) => {
+                Ok(Releasable::nothing())
+            }
             Judged::Outcome { in_words } => self.release_outcome(body(answer)?, obligations, *in_words),
-            Judged::Returned(_) if matches!(answer, Answered::Nothing) => Ok(Releasable::nothing()),
             Judged::Returned(returns) => self.release_returned(body(answer)?, obligations, returns),
         }
     }
