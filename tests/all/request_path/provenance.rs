@@ -254,6 +254,21 @@ fn a_version_that_fails_the_condition_of_the_scope_hides_what_is_about_it() {
 }
 
 #[test]
+fn a_grant_that_is_for_no_patient_needs_no_targets() {
+    run(async {
+        let world = World::new().await;
+        put(&world, "theirs", &["Observation/mixed/_history/2", "Observation/o2"]);
+        let scope = "user/Provenance.rs?_id=theirs";
+        let token = world.token(&Grant::user(scope, "Practitioner/d1", &["clinician"]));
+        asked(&world);
+        assert_eq!(world.get("/fhir/Provenance/theirs", &token).await.status, 200);
+        assert_eq!(asked(&world), ["GET Provenance/theirs", "GET Provenance/theirs"]);
+        assert_eq!(world.get("/fhir/Provenance/pr2", &token).await.status, 404);
+        world.finish().await;
+    });
+}
+
+#[test]
 fn a_version_that_comes_along_is_the_one_that_is_in_the_answer() {
     run(async {
         let world = World::new().await;
