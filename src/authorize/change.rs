@@ -193,7 +193,13 @@ impl Authorizer {
             Interaction::Create { .. } | Interaction::Update { .. } | Interaction::ConditionalUpdate { .. } => {
                 Some(self.with_addresses(request.resource()?, resource_type, &principal, pages)?)
             }
-            Interaction::Patch { .. } | Interaction::ConditionalPatch { .. } => Some(request.patch()?),
+            Interaction::Patch { id, .. } => {
+                let own = Some((resource_type, id.clone()));
+                Some(self.with_addresses_in_patch(request.patch()?, own, &principal, pages)?)
+            }
+            Interaction::ConditionalPatch { .. } => {
+                Some(self.with_addresses_in_patch(request.patch()?, None, &principal, pages)?)
+            }
             _ => None,
         };
         let graph = graph.clone();

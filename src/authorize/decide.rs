@@ -125,7 +125,7 @@ impl Authorizer {
             return self.decide_binary(&id, request, principal, pages);
         }
         match self.judge(request, principal, pages) {
-            Ok(ready) if ready.aims() => Self::aim(ready),
+            Ok(ready) if ready.aims() => self.aim(ready),
             judged => decided(judged),
         }
     }

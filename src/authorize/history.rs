@@ -49,7 +49,7 @@ impl Authorizer {
             Err(refusal) => return decided(Err(refusal)),
         };
         if ready.aims() {
-            return Self::aim(ready);
+            return self.aim(ready);
         }
         let Some(id) = of.filter(|_| !ready.obligations.reach.is_unrestricted()) else { return decided(Ok(ready)) };
         let read = UpstreamRequest::Read { resource_type: ready.obligations.reach.resource_type(), id: id.clone() };

@@ -16,8 +16,9 @@ use super::transaction::Pending as Transaction;
 use crate::error::{Refusal, UpstreamFault};
 use crate::json::{Json, Limits};
 
-/// Rounds of reading for one decision at most: what is there, and then what the outcome would refer to.
-const MOST_ROUNDS: u8 = 3;
+/// Rounds of reading for one decision at most: of Provenance what is named as targets, what is found, the first that each is about,
+/// all that it is about, and versions of that. A change needs three.
+const MOST_ROUNDS: u8 = 5;
 
 /// Reads that a decision needs. Only `authorize` makes one:
 ///

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Failure, say};
 use crate::authenticate::{Context, Principal};
-use crate::authorize::Authorizer;
+use crate::authorize::{Authorizer, Prospect};
 use crate::canonicalise::FhirRequest;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,7 +21,9 @@ use crate::error::Refusal;
 use crate::fhir::reference::LogicalId;
 use crate::fhir::resource_type::ResourceType;
 use crate::fhir::software::Known;
+use crate::fhir::way::Way;
 use crate::filter::seal::Sealer;
+use crate::forward::relied_on;
 use crate::gateway::Explanation;
 use crate::keys::Keys;
 use crate::origin::bases;
@@ -100,20 +102,23 @@ pub(super) async fn explain(options: Options) -> Result<bool, Failure> {
         None => Asker { principal: Ok(Arc::new(supposed)), remarks: Vec::new() },
     };
     let refused = asker.principal.as_ref().err().map(Explanation::of_refusal);
-    let explanation = match (refused, asker.principal) {
-        (Some(refused), _) => refused,
+    let (explanation, ways) = match (refused, asker.principal) {
+        (Some(refused), _) => (refused, Vec::new()),
         (None, Ok(principal)) => match FhirRequest::parse(inbound, &config.fhir.path) {
             Ok(request) => decide(&config, request, principal)?,
-            Err(refusal) => Explanation::of_refusal(&refusal),
+            Err(refusal) => (Explanation::of_refusal(&refusal), Vec::new()),
         },
-        (None, Err(refusal)) => Explanation::of_refusal(&refusal),
+        (None, Err(refusal)) => (Explanation::of_refusal(&refusal), Vec::new()),
     };
-    show(&explanation, &asker.remarks, options.json)?;
+    show(&explanation, &ways, &asker.remarks, options.json)?;
     Ok(explanation.is_permit())
 }
 
-/// What the stages that serve would decide.
-fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> Result<Explanation, Failure> {
+/// What the FHIR server must honour for a search to be confined.
+type Ways = Vec<(ResourceType, Way)>;
+
+/// What the stages that serve would decide, and what they would rely on.
+fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> Result<(Explanation, Ways), Failure> {
     let bases = bases(config).map_err(|error| Failure::Usage(error.to_string()))?;
     let authorizer = Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -122,10 +127,12 @@ fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> R
     let authorizer = authorizer.with_search_by(config.fhir.search_by, &config.fhir.narrow_by);
     let authorizer = authorizer.with_software(Known::from(config.fhir.software));
     let authorizer = authorizer.with_operations(config.fhir.operations.clone());
-    Ok(match authorizer.consider(request, principal, &sealer(config)?, Explanation::of_prospect) {
-        Ok(explanation) => explanation,
-        Err(refusal) => Explanation::of_refusal(&refusal),
-    })
+    let look = |prospect: Prospect<'_>| {
+        let ways = if let Prospect::Permit(permit) = prospect { relied_on(permit) } else { Vec::new() };
+        (Explanation::of_prospect(prospect), ways)
+    };
+    let considered = authorizer.consider(request, principal, &sealer(config)?, look);
+    Ok(considered.unwrap_or_else(|refusal| (Explanation::of_refusal(&refusal), Vec::new())))
 }
 
 /// Opens the links that this gateway gave; a site that never served gave none.
@@ -198,13 +205,20 @@ fn parts(options: &Options, config: Option<&Config>, mistakes: &mut Vec<String>)
     }
 }
 
-fn show(explanation: &Explanation, remarks: &[String], as_json: bool) -> Result<(), Failure> {
+fn show(explanation: &Explanation, ways: &Ways, remarks: &[String], as_json: bool) -> Result<(), Failure> {
     if !as_json {
+        let ways = ways.iter().map(|(resource_type, way)| {
+            format!(
+                "relies on: the FHIR server must honour {way} for {resource_type}; it is asked before the first use, and the search is refused (502) where it does not"
+            )
+        });
         let remarks = remarks.iter().map(|remark| format!("note: {remark}"));
-        return say(&explanation.sentences().into_iter().chain(remarks).collect::<Vec<_>>().join("\n"));
+        return say(&explanation.sentences().into_iter().chain(ways).chain(remarks).collect::<Vec<_>>().join("\n"));
     }
     let mut value = json!(explanation);
     if let Some(object) = value.as_object_mut() {
+        let ways = ways.iter().map(|(resource_type, way)| json!({"type": resource_type.name(), "way": way.name()}));
+        object.insert("relies_on".to_owned(), ways.collect());
         object.insert("explanation".to_owned(), json!(explanation.sentences()));
         object.insert("notes".to_owned(), json!(remarks));
     }

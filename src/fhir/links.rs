@@ -27,6 +27,16 @@ pub fn visit_member<'a>(name: &[u8], value: Value<'a>, found: &mut impl FnMut(Pl
     member(name, value, Context::Resource, found);
 }
 
+/// The same for what is put at a place in a resource: `content`, `0`, `attachment`, `url`. Whatever the last name on the way is, what stands
+/// below a number is an element of the list of that name.
+pub fn visit_at<'a>(way: &[String], value: Value<'a>, found: &mut impl FnMut(Place, Value<'a>)) {
+    let is_index = |token: &String| token == "-" || token.bytes().all(|byte| byte.is_ascii_digit());
+    let mut names = way.iter().filter(|token| !is_index(token)).map(String::as_bytes);
+    let Some(last) = names.next_back() else { return visit(value, found) };
+    let context = names.next_back().map_or(Context::Resource, below);
+    member(last, value, context, found);
+}
+
 /// Puts the relative form in the place of whatever names a resource below one of `bases`.
 pub fn relative(resource: Value<'_>, bases: &Bases, edits: &mut Edits<'_>) {
     visit(resource, &mut |_, value| {
@@ -63,12 +73,16 @@ fn member<'a>(name: &[u8], value: Value<'a>, context: Context, found: &mut impl 
         value.flatten().filter(|value| value.is_string()).for_each(|value| found(place, value));
     }
     if value.is_container() {
-        let below = match name {
-            b"extension" | b"modifierExtension" => Context::Extension,
-            b"contained" | b"resource" => Context::Resource,
-            _ => Context::Element,
-        };
-        walk(value, below, found);
+        walk(value, below(name), found);
+    }
+}
+
+/// What members are below a member of this name.
+fn below(name: &[u8]) -> Context {
+    match name {
+        b"extension" | b"modifierExtension" => Context::Extension,
+        b"contained" | b"resource" => Context::Resource,
+        _ => Context::Element,
     }
 }
 
@@ -109,6 +123,31 @@ mod tests {
                 reference("#c"),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_put_at_a_place_points_as_it_would_there() {
+        for (way, value, found) in [
+            ("content/0/attachment/url", r#""u""#, &["u"][..]),
+            ("content/0/attachment", r#"{"url":"u","title":"t"}"#, &["u"]),
+            ("content/-", r#"{"attachment":{"url":"u"}}"#, &["u"]),
+            ("content", r#"[{"attachment":{"url":"u"}}]"#, &["u"]),
+            ("", r#"{"url":"canonical","content":[{"attachment":{"url":"u"}}]}"#, &["u"]),
+            ("url", r#""canonical""#, &[]),
+            ("extension/0/url", r#""name""#, &[]),
+            ("extension/0", r#"{"url":"name","valueUrl":"u"}"#, &["u"]),
+            ("extension/0/valueUri", r#""u""#, &["u"]),
+            ("contained/0/url", r#""canonical""#, &[]),
+            ("contained/0/content/url", r#""u""#, &["u"]),
+            ("content/0/attachment/title", r#""t""#, &[]),
+            ("subject/reference", r#""r""#, &["r"]),
+        ] {
+            let json = Json::parse(value.as_bytes().to_vec(), Limits::default()).unwrap();
+            let way: Vec<String> = way.split('/').filter(|token| !token.is_empty()).map(str::to_owned).collect();
+            let mut all = Vec::new();
+            visit_at(&way, json.root(), &mut |_, value| all.push(value.string().unwrap().into_owned()));
+            assert_eq!(all, found, "{way:?} {value}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ const MOST: usize = 500;
 const LONGEST: usize = 1000;
 
 /// What a validation of a resource of this type found: severities and codes, and the elements that are meant. Sentences leave only
-/// for those to whom nothing of the type is hidden (`in_words`), and none that names the upstream.
+/// for those to whom nothing is hidden (`in_words`), and none that names the upstream.
 #[must_use]
 pub fn of_validation(outcome: Value<'_>, of: ResourceType, in_words: Option<&Rebase>) -> Vec<u8> {
     let code = |issue: Value<'_>, name: &str, known: &'static [&'static str], otherwise: &'static str| {

@@ -38,6 +38,7 @@ use crate::authorize::{Inquiry, Obligations, Permit, UpstreamRequest};
 use crate::error::UpstreamFault;
 use crate::fhir::reference::LogicalId;
 use crate::fhir::resource_type::ResourceType;
+use crate::fhir::way::Way;
 
 mod client;
 mod narrowing;
@@ -56,6 +57,19 @@ pub use probe::{Probe, ProbeError};
 pub use target::RequestLine;
 pub(crate) use target::request_lines;
 pub(crate) use write::Written;
+
+/// What the upstream must honour for the permitted request to be confined, each once: of which type in which way. Nothing where nothing
+/// is confined.
+#[must_use]
+pub fn relied_on(permit: &Permit) -> Vec<(ResourceType, Way)> {
+    let mut ways: Vec<(ResourceType, Way)> = Vec::new();
+    for way in reliance::relied_on(&permit.upstream, &permit.obligations) {
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    ways
+}
 
 /// On how many types is searched at the same time for one request.
 const AT_A_TIME: usize = 4;

@@ -38,37 +38,9 @@ impl Upstream {
         upstream: &UpstreamRequest,
         obligations: &Obligations,
     ) -> Result<(), UpstreamFault> {
-        match upstream {
-            UpstreamRequest::Transaction(_) => {
-                for each in obligations.each.iter().filter(|each| searches(each)) {
-                    self.rely_within(each).await?;
-                }
-                Ok(())
-            }
-            UpstreamRequest::Nothing { .. } => Ok(()),
-            UpstreamRequest::PerType { .. } => self.rely_within(obligations).await,
-            // A page of a history or of a record is of no search; an operation may be one by another name.
-            one if searches(obligations) && (one.searched_type().is_some() || matches!(one, Operation(_))) => {
-                self.rely_within(obligations).await?;
-                match one {
-                    Operation(invocation) if invocation.name == "lastn" && !obligations.reach.is_unrestricted() => {
-                        let flight = self.consult(ResourceType::OBSERVATION, Way::LastN)?;
-                        landed(flight.into_iter().collect()).await
-                    }
-                    _ => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn rely_within(&self, obligations: &Obligations) -> Result<(), UpstreamFault> {
         let mut waits = Vec::new();
-        for reach in std::iter::once(&obligations.reach).chain(obligations.beside.also()) {
-            let resource_type = reach.resource_type();
-            for way in reach.relies_on() {
-                waits.extend(self.consult(resource_type, way)?);
-            }
+        for (resource_type, way) in relied_on(upstream, obligations) {
+            waits.extend(self.consult(resource_type, way)?);
         }
         // All of them are under way by now.
         landed(waits).await
@@ -152,6 +124,29 @@ impl Upstream {
         };
         ticket.end(ended);
     }
+}
+
+/// What the upstream must honour for these searches to be confined: of which type in which way.
+pub(super) fn relied_on(upstream: &UpstreamRequest, obligations: &Obligations) -> Vec<(ResourceType, Way)> {
+    match upstream {
+        UpstreamRequest::Transaction(_) => {
+            obligations.each.iter().filter(|each| searches(each)).flat_map(of_reaches).collect()
+        }
+        UpstreamRequest::Nothing { .. } => Vec::new(),
+        UpstreamRequest::PerType { .. } => of_reaches(obligations).collect(),
+        // A page of a history or of a record is of no search; an operation may be one by another name.
+        one if searches(obligations) && (one.searched_type().is_some() || matches!(one, Operation(_))) => {
+            let last_n = matches!(one, Operation(invocation) if invocation.name == "lastn");
+            let last_n = last_n && !obligations.reach.is_unrestricted();
+            of_reaches(obligations).chain(last_n.then_some((ResourceType::OBSERVATION, Way::LastN))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn of_reaches(obligations: &Obligations) -> impl Iterator<Item = (ResourceType, Way)> {
+    let reaches = std::iter::once(&obligations.reach).chain(obligations.beside.also());
+    reaches.flat_map(|reach| reach.relies_on().map(|way| (reach.resource_type(), way)))
 }
 
 /// Waits for all of them; one that says no is enough.

@@ -253,7 +253,9 @@ fn filter(interaction: &Interaction, judged: Option<&Judged>, unrestricted: bool
     match judged {
         Some(Judged::Record { .. }) => return "what lies outside of reach is left out",
         Some(Judged::Document(_)) => return "one resource outside of reach withholds the document",
-        Some(Judged::Returned(_)) => return "what the operation does not return withholds the answer",
+        Some(Judged::Returned(_) | Judged::Outcome { .. }) => {
+            return "what the operation does not return withholds the answer";
+        }
         Some(Judged::Matches) | None => {}
     }
     match (interaction, unrestricted) {

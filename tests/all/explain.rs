@@ -74,6 +74,14 @@ fn what_explain_says_is_what_the_record_of_the_exchange_says() {
             (&clinician, "GET /Observation?_id=o1%2Co2"),
             (&backend, "GET /Observation"),
             (&backend, "GET /Patient/P1"),
+            (&launched, "GET /Patient/P1/$everything?_type=Observation"),
+            (&launched, "GET /Patient/P2/$everything"),
+            (&launched, "GET /Observation/$lastn?code=8867-4"),
+            (&launched, "GET /DocumentReference/$docref?patient=P1"),
+            (&clinician, "GET /Observation/o1/$validate"),
+            (&clinician, "GET /Observation/o1/$meta"),
+            (&launched, "GET /Patient/$match"),
+            (&clinician, "GET /$export"),
         ];
         let mut told = Vec::new();
         for (number, (grant, request)) in cases.iter().enumerate() {
@@ -85,8 +93,8 @@ fn what_explain_says_is_what_the_record_of_the_exchange_says() {
             let (code, out, err) = explain(&world, &["--token", &token, request]);
             let seen = world.upstream.take_seen();
             assert!(seen.is_empty(), "`explain` asked the upstream: {seen:?}");
-            let lines: Vec<String> =
-                out.lines().filter(|line| !line.starts_with("note: ")).map(str::to_owned).collect();
+            let in_record = |line: &&str| !line.starts_with("note: ") && !line.starts_with("relies on: ");
+            let lines: Vec<String> = out.lines().filter(in_record).map(str::to_owned).collect();
             // What only the upstream's data decide, `explain` cannot know.
             let allowed = !lines[0].starts_with("refused: ");
             assert_eq!(code, i32::from(!allowed), "{request}: {out}{err}");
@@ -97,7 +105,7 @@ fn what_explain_says_is_what_the_record_of_the_exchange_says() {
             arguments.push(request);
             let (also, from_parts, err) = explain(&world, &arguments);
             assert_eq!(
-                (also, from_parts.lines().map(str::to_owned).collect::<Vec<_>>()),
+                (also, from_parts.lines().filter(in_record).map(str::to_owned).collect::<Vec<_>>()),
                 (code, lines.clone()),
                 "{request}: {err}"
             );
@@ -139,6 +147,142 @@ fn a_narrowed_search_is_told_with_the_exact_request_and_what_is_filtered() {
         let vread = explain(&world, &["--json", "--token", &token, "GET /Observation/o1/_history/1"]);
         let told: Value = serde_json::from_str(&vread.1).unwrap();
         assert_eq!(told["evidence"][0]["target"], "/Observation/o1");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn what_a_search_relies_on_is_told_and_nothing_where_nothing_is_confined() {
+    run(async {
+        let world = World::new().await;
+        let launched = Grant::patient("patient/*.rs", "P1");
+        let granular = Grant::patient(&format!("patient/Observation.rs?category={LABORATORY}"), "P1");
+        let clinician = Grant::user("user/*.rs", "Practitioner/d1", &["clinician"]);
+        for (grant, request, ways) in [
+            (&launched, "GET /Observation?code=x", &[("Observation", "subject")][..]),
+            (&launched, "GET /Patient?_id=P1", &[("Patient", "_id")]),
+            (&granular, "GET /Observation", &[("Observation", "subject"), ("Observation", "category")]),
+            (
+                &launched,
+                "GET /Patient/P1/*?_type=Observation,Condition",
+                &[("Observation", "subject"), ("Condition", "patient")],
+            ),
+            (&launched, "GET /Observation/$lastn", &[("Observation", "subject"), ("Observation", "$lastn")]),
+            (&launched, "GET /Patient/P1/$everything", &[]),
+            (&launched, "GET /Observation?subject=Patient/P2", &[]),
+            (&launched, "GET /Observation/o1", &[]),
+            (&launched, "GET /Group", &[]),
+            (&clinician, "GET /Observation?code=x", &[]),
+        ] {
+            let parts = options(grant);
+            let mut arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
+            arguments.push(request);
+            let told: Vec<String> = explain(&world, &arguments)
+                .1
+                .lines()
+                .filter_map(|line| line.strip_prefix("relies on: the FHIR server must honour "))
+                .map(|line| line.split_once(';').unwrap().0.to_owned())
+                .collect();
+            let expected: Vec<String> = ways.iter().map(|(of, way)| format!("{way} for {of}")).collect();
+            assert_eq!(told, expected, "{request}");
+            arguments.push("--json");
+            let json: Value = serde_json::from_str(&explain(&world, &arguments).1).unwrap();
+            let expected: Vec<_> = ways.iter().map(|(of, way)| serde_json::json!({"type": of, "way": way})).collect();
+            assert_eq!(json["relies_on"], Value::from(expected), "{request}");
+        }
+        assert_eq!(world.upstream.seen(), 0);
+        world.finish().await;
+    });
+}
+
+#[test]
+fn operations_are_explained_as_they_are_decided() {
+    run(async {
+        let world = World::new().await;
+        let launched = Grant::patient("patient/*.cruds", "P1");
+        let narrow = Grant::patient("patient/Patient.r patient/Observation.rs", "P1");
+        let clinician = Grant::user("user/*.cruds", "Practitioner/d1", &["clinician"]);
+        for (grant, request, code, lines) in [
+            (
+                &narrow,
+                "GET /Patient/P1/$everything",
+                0,
+                &[
+                    "allowed: $everything of Patient",
+                    "upstream: GET /Patient/P1/$everything?_type=Patient,Observation&_count=200",
+                    "filter: what lies outside of reach is left out",
+                ][..],
+            ),
+            (&narrow, "GET /Patient/P2/$everything", 1, &["refused: not_found_or_hidden (404)"]),
+            (
+                &launched,
+                "GET /Encounter/e1/$everything",
+                0,
+                &[
+                    "depends on what it is about: that must be within reach",
+                    "evidence: GET /Encounter/e1; it must be within reach too",
+                ],
+            ),
+            (
+                &launched,
+                "GET /Observation/$lastn?max=3",
+                0,
+                &[
+                    "allowed: $lastn of Observation",
+                    "upstream: GET /Observation/$lastn?subject=Patient/P1&max=3",
+                    "filter: a match outside of reach withholds the answer; totals are left out",
+                ],
+            ),
+            (
+                &launched,
+                "GET /Observation/o1/$validate",
+                0,
+                &[
+                    "depends on what it is about: that must be within reach",
+                    "evidence: GET /Observation/o1; it must be within reach too",
+                ],
+            ),
+            (
+                &clinician,
+                "GET /Observation/o1/$validate",
+                0,
+                &[
+                    "allowed: $validate of Observation",
+                    "reach: every Observation",
+                    "upstream: GET /Observation/o1/$validate",
+                    "filter: what the operation does not return withholds the answer",
+                ],
+            ),
+            (&launched, "POST /Observation/o1/$meta-add", 1, &["refused: interaction_not_served (403)"]),
+            (&launched, "GET /Patient/$match", 1, &["refused: interaction_not_served (403)"]),
+            (&clinician, "GET /$export", 1, &["refused: interaction_not_served (403)"]),
+        ] {
+            let parts = options(grant);
+            let mut arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
+            arguments.push(request);
+            let (exit, out, err) = explain(&world, &arguments);
+            assert_eq!(exit, code, "{request}: {out}{err}");
+            for line in lines {
+                assert!(out.lines().any(|told| told == *line), "{request} lacks `{line}`: {out}");
+            }
+            if code == 1 && lines[0].contains("interaction_not_served") {
+                assert!(out.contains("because: "), "{out}");
+            }
+        }
+        // A body is judged as the change that it rehearses.
+        let parts = options(&launched);
+        let mut arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let body = world.state.path().join("body.json");
+        arguments.extend(["--body", body.to_str().unwrap(), "POST /Observation/$validate"]);
+        for (patient, code, line) in
+            [("P1", 0, "allowed: $validate of Observation"), ("P2", 1, "refused: body_outside_grant (403)")]
+        {
+            let text = format!(r#"{{"resourceType":"Observation","subject":{{"reference":"Patient/{patient}"}}}}"#);
+            std::fs::write(&body, text).unwrap();
+            let (exit, out, err) = explain(&world, &arguments);
+            assert_eq!((exit, out.lines().next()), (code, Some(line)), "{out}{err}");
+        }
+        assert_eq!(world.upstream.seen(), 0);
         world.finish().await;
     });
 }

@@ -3,8 +3,8 @@
 //! read that, and those whose `securityContext` is the resource itself or the patient in context.
 //!
 //! A link that the gateway put in the place of an address becomes the address again, when it was given to this principal for
-//! this resource, however old it is: a resource can be stored as it was read. Promises: what is absent and what is hidden give
-//! the same answer, after the same reads.
+//! this resource, however old it is: a resource can be stored as it was read, and a patch can put a link that was read. Promises: what is
+//! absent and what is hidden give the same answer, after the same reads.
 
 use super::super::binary::security_context;
 use super::super::{Authorizer, Evidence, OpenPage, UpstreamRequest};
@@ -16,7 +16,8 @@ use crate::fhir::facts::Facts;
 use crate::fhir::links::{self, Place};
 use crate::fhir::reference::{Bases, LocalReference, LogicalId as Id, normalise};
 use crate::fhir::resource_type::ResourceType;
-use crate::json::{Edits, Json, Limits};
+use crate::json::patch::{Operation, Patch};
+use crate::json::{Edits, Json, Limits, Value};
 
 /// Binaries that are looked up for one body.
 const MOST: usize = 50;
@@ -88,6 +89,29 @@ impl Attachments {
     }
 }
 
+/// A text in which sealed links become addresses again.
+struct Unsealed<'j> {
+    /// The resource that the links must have been given for.
+    own: Option<(ResourceType, Id)>,
+    principal: &'j Principal,
+    edits: Edits<'j>,
+    problem: Option<Refusal>,
+}
+
+impl Unsealed<'_> {
+    /// The text, when it is another one.
+    fn text(self) -> Result<Option<Json>, Refusal> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        if self.edits.is_empty() {
+            return Ok(None);
+        }
+        let text = self.edits.apply().map_err(|_| unusable("edits contradict each other"))?;
+        Json::parse(text, Limits::default()).map(Some).map_err(|_| unusable("edits broke the json"))
+    }
+}
+
 impl Authorizer {
     /// The body with the addresses that its sealed links stand for.
     ///
@@ -100,27 +124,54 @@ impl Authorizer {
         principal: &Principal,
         pages: &impl OpenPage,
     ) -> Result<Json, Refusal> {
-        let own = body.root().text("id").and_then(|id| Id::parse(&id));
-        let mut edits = Edits::new(&body);
-        let mut problem = None;
-        links::visit(body.root(), &mut |place, value| {
-            let text = value.string().unwrap_or_default();
-            let Some((id, seal)) = self.sealed(&text).filter(|_| place == Place::Address) else { return };
-            let opened = pages.open_attachment(seal, principal, &id).ok();
-            if opened.is_some_and(|link| link.parent.0 == resource_type && Some(&link.parent.1) == own.as_ref()) {
-                edits.replace_string(value, &format!("Binary/{id}"));
-            } else {
-                problem = Some(not_permitted());
-            }
-        });
-        if let Some(problem) = problem {
-            return Err(problem);
+        let own = body.root().text("id").and_then(|id| Id::parse(&id)).map(|id| (resource_type, id));
+        let mut unsealed = Unsealed { own, principal, edits: Edits::new(&body), problem: None };
+        links::visit(body.root(), &mut |place, value| self.unseal(&mut unsealed, pages, place, value));
+        match unsealed.text()? {
+            None => Ok(body),
+            Some(json) => Ok(json),
         }
-        if edits.is_empty() {
-            return Ok(body);
+    }
+
+    /// The same for a patch of the resource of this id: what it puts anywhere, or asks for, is as in a body.
+    ///
+    /// # Errors
+    /// A denial when a link was not given to this principal for this resource.
+    pub(super) fn with_addresses_in_patch(
+        &self,
+        patch: Json,
+        own: Option<(ResourceType, Id)>,
+        principal: &Principal,
+        pages: &impl OpenPage,
+    ) -> Result<Json, Refusal> {
+        let mut unsealed = Unsealed { own, principal, edits: Edits::new(&patch), problem: None };
+        // What is no patch is refused where it is applied.
+        let parsed = Patch::parse(patch.root());
+        for operation in parsed.iter().flat_map(Patch::operations) {
+            let (Operation::Add { path, value } | Operation::Replace { path, value } | Operation::Test { path, value }) =
+                operation
+            else {
+                continue;
+            };
+            links::visit_at(path.tokens(), *value, &mut |place, value| {
+                self.unseal(&mut unsealed, pages, place, value);
+            });
         }
-        let text = edits.apply().map_err(|_| unusable("edits contradict each other"))?;
-        Json::parse(text, Limits::default()).map_err(|_| unusable("edits broke the json"))
+        match unsealed.text()? {
+            None => Ok(patch),
+            Some(json) => Ok(json),
+        }
+    }
+
+    fn unseal<'j>(&self, unsealed: &mut Unsealed<'j>, pages: &impl OpenPage, place: Place, value: Value<'j>) {
+        let text = value.string().unwrap_or_default();
+        let Some((id, seal)) = self.sealed(&text).filter(|_| place == Place::Address) else { return };
+        let opened = pages.open_attachment(seal, unsealed.principal, &id).ok();
+        if opened.is_some_and(|link| Some(&link.parent) == unsealed.own.as_ref()) {
+            unsealed.edits.replace_string(value, &format!("Binary/{id}"));
+        } else {
+            unsealed.problem = Some(not_permitted());
+        }
     }
 
     /// The Binary and the seal of a link of ours.

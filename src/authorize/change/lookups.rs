@@ -9,6 +9,7 @@ use super::matched::resources;
 use crate::error::Refusal;
 use crate::fhir::facts::Facts;
 use crate::fhir::reference::{Bases, Id, LogicalId};
+use crate::fhir::resource_type::ResourceType;
 
 /// Ids that are asked for in one search.
 const AT_ONCE: usize = 50;
@@ -30,6 +31,11 @@ impl Lookups {
         }
         self.put(reach, id);
         Ok(())
+    }
+
+    /// Whether the resource is looked up.
+    pub(in super::super) fn has(&self, resource_type: ResourceType, id: &LogicalId) -> bool {
+        self.0.iter().any(|(reach, ids)| reach.resource_type() == resource_type && ids.contains(id))
     }
 
     /// How many resources are looked up.
@@ -87,12 +93,16 @@ impl Lookups {
         Ok(())
     }
 
-    /// All of what was read that is within reach; `evidence` is in the order of [`Lookups::reads`].
+    /// Adds to `company` what was read and is within reach; `evidence` is in the order of [`Lookups::reads`].
     ///
     /// # Errors
     /// When it is not strict JSON.
-    pub(in super::super) fn company(&self, evidence: &[Evidence], bases: &Bases) -> Result<Company, Refusal> {
-        let mut company = Company::default();
+    pub(in super::super) fn join(
+        &self,
+        company: &mut Company,
+        evidence: &[Evidence],
+        bases: &Bases,
+    ) -> Result<(), Refusal> {
         for ((reach, ids), evidence) in self.parts().zip(evidence) {
             let Some(found) = evidence.json()? else { continue };
             let mut add = |facts: &Facts<'_>| {
@@ -106,7 +116,7 @@ impl Lookups {
                 _ => resources(found.root()).filter_map(|one| Facts::of(one).ok()).for_each(|facts| add(&facts)),
             }
         }
-        Ok(company)
+        Ok(())
     }
 
     fn parts(&self) -> impl Iterator<Item = (&Reach, &[LogicalId])> {

@@ -9,8 +9,10 @@ use super::super::search::Beside;
 use super::super::{Authorizer, OpenPage, Reach, UpstreamRequest};
 use super::{Called, Judged, Ready, not_for_this_grant, reading};
 use crate::error::Refusal;
-use crate::fhir::operation::Listed;
+use crate::fhir::operation::{Listed, Returns};
+use crate::fhir::projection::Projection;
 use crate::fhir::resource_type::ResourceType;
+use crate::fhir::search::print_link;
 use crate::smart::scope::{Letter, Permissions};
 
 impl Authorizer {
@@ -39,16 +41,22 @@ impl Authorizer {
             returned.push(wholly(self.reach(&asked, &called.principal).map_err(Refusal::Denied)?, called)?);
         }
         let reaches: Vec<Reach> = std::iter::once(reach).chain(returned).collect();
-        let judged = Judged::Returned(listed.returns.clone());
-        let beside = Beside::of_operation(&reaches, &called.request.interaction, judged);
-        let upstream = match &called.request.page {
-            Some(token) => {
-                let (resource_type, path_and_query) = pages.open_page(token, &called.principal, beside.bounds())?;
-                UpstreamRequest::Page { resource_type, path_and_query }
-            }
-            None => UpstreamRequest::Operation(Box::new(self.invocation(called, &called.arguments()?))),
+        let judged = match &listed.returns {
+            Returns::OperationOutcome => self.outcome(&called.principal),
+            returns => Judged::Returned(returns.clone()),
         };
-        called.ready(upstream, reaches, beside)
+        let beside = Beside::of_operation(&reaches, &called.request.interaction, judged);
+        let (upstream, self_link) = if let Some(token) = &called.request.page {
+            let (resource_type, path_and_query) = pages.open_page(token, &called.principal, beside.bounds())?;
+            (UpstreamRequest::Page { resource_type, path_and_query }, called.path())
+        } else {
+            let arguments = called.arguments()?;
+            let link = print_link(&called.path(), &arguments.to_query().unwrap_or_default(), &Projection::Full);
+            (UpstreamRequest::Operation(Box::new(self.invocation(called, &arguments))), link)
+        };
+        let mut ready = called.ready(upstream, reaches, beside)?;
+        ready.obligations.self_link = self_link;
+        Ok(ready)
     }
 }
 

@@ -68,6 +68,11 @@ pub enum Judged {
     Document(Option<Id>),
     /// What the operation returns, and nothing else.
     Returned(Returns),
+    /// An OperationOutcome: how bad, which kind and where.
+    Outcome {
+        /// Also in the words of the upstream, for who asks reads every resource of every type: a sentence may name any.
+        in_words: bool,
+    },
 }
 
 /// The next step of an operation.
@@ -150,6 +155,11 @@ impl Authorizer {
             lookups.judge(rest, &self.bases, |_| true)?;
         }
         Ok(ready)
+    }
+
+    /// How an OperationOutcome is judged for them.
+    fn outcome(&self, principal: &Principal) -> Judged {
+        Judged::Outcome { in_words: self.reads_everything(principal) }
     }
 
     /// The operation of this name, at this place.

@@ -32,7 +32,7 @@ impl Authorizer {
             profile_served(&reach, &arguments)?;
             self.mode_served(called, &arguments)?;
             let invocation = self.invocation(called, &arguments);
-            return rehearsed(called, invocation, reach, Prepared::freely());
+            return self.rehearsed(called, invocation, reach, Prepared::freely());
         }
         let reach = self.rehearsal(called, of)?;
         let arguments = called.arguments()?;
@@ -48,7 +48,20 @@ impl Authorizer {
         }
         let invocation = self.invocation(called, &arguments);
         let lookups = self.rehearse(&called.principal, &reach, body, called.id.as_ref())?;
-        rehearsed(called, invocation, reach, lookups)
+        self.rehearsed(called, invocation, reach, lookups)
+    }
+
+    /// The invocation, after the resource in the path and what the body refers to were read, where they must be.
+    fn rehearsed(
+        &self,
+        called: &Called<'_>,
+        invocation: Invocation,
+        reach: Reach,
+        lookups: Prepared,
+    ) -> Result<Step, Refusal> {
+        let within = called.id.clone().filter(|_| !reach.is_unrestricted()).map(|id| (reach.clone(), id));
+        let ready = called.answered(invocation, reach, self.outcome(&called.principal))?;
+        Ok(after(within, lookups, ready))
     }
 
     /// What may be written of the type: by its first letter that covers anything, a new resource before a changed one.
@@ -159,12 +172,4 @@ fn profile_served(reach: &Reach, arguments: &Arguments) -> Result<(), Refusal> {
     }
     let diagnostics = "`profile` is served to grants that reach all resources of the type";
     Err(Refusal::Denied(deny(DenialReason::ParameterNotServed, diagnostics)))
-}
-
-/// The invocation, after the resource in the path and what the body refers to were read, where they must be.
-fn rehearsed(called: &Called<'_>, invocation: Invocation, reach: Reach, lookups: Prepared) -> Result<Step, Refusal> {
-    let within = called.id.clone().filter(|_| !reach.is_unrestricted()).map(|id| (reach.clone(), id));
-    let returns = Judged::Returned(Returns::OperationOutcome);
-    let ready = called.answered(invocation, reach, returns)?;
-    Ok(after(within, lookups, ready))
 }

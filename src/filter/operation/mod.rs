@@ -17,7 +17,6 @@ use crate::authorize::{Allowance, Judged, Obligations, Reach};
 use crate::error::Refusal;
 use crate::fhir::facts::Facts;
 use crate::fhir::interaction::Interaction;
-use crate::fhir::operation::Returns;
 use crate::fhir::outcome::{IssueType, OperationOutcome, Severity};
 use crate::forward::Answered;
 
@@ -34,7 +33,10 @@ impl Filter {
             Judged::Matches => self.release_searchset(answer, obligations),
             Judged::Record { whole } => self.release_record(body(answer)?, obligations, None, *whole),
             Judged::Document(composition) => self.release_document(body(answer)?, obligations, composition.as_ref()),
-            Judged::Returned(_) if matches!(answer, Answered::Nothing) => Ok(Releasable::nothing()),
+            Judged::Outcome { .. } | Judged::Returned(_) if matches!(answer, Answered::Nothing) => {
+                Ok(Releasable::nothing())
+            }
+            Judged::Outcome { in_words } => self.release_outcome(body(answer)?, obligations, *in_words),
             Judged::Returned(returns) => self.release_returned(body(answer)?, obligations, returns),
         }
     }
@@ -49,7 +51,7 @@ impl Filter {
 
 /// What the upstream says, if it is an answer. That it has no such operation is told as such.
 fn said(answer: Answered, obligations: &Obligations, judged: &Judged) -> Result<Answered, Refusal> {
-    let says_what_is_wrong = *judged == Judged::Returned(Returns::OperationOutcome);
+    let says_what_is_wrong = matches!(judged, Judged::Outcome { .. });
     match answer {
         // What is found wrong with a body may come with the status of an error (R4 resource-operation-validate.html).
         Answered::Refused { body } | Answered::Declined { body, .. } if says_what_is_wrong && is_outcome(&body) => {
@@ -86,3 +88,6 @@ fn body(answer: Answered) -> Result<Bytes, Refusal> {
         _ => Err(unusable("no answer to an operation")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What an operation returns: one resource, a searchset, Parameters or an OperationOutcome, and of the types that it is listed with.
+//! What an operation returns: one resource, a searchset, Parameters of the types that it is listed with, or an OperationOutcome.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -25,7 +25,6 @@ impl Filter {
         let json = strict(body)?;
         let mut told = Told::default();
         let body = match returns {
-            Returns::OperationOutcome => self.outcome(&json, obligations)?,
             Returns::Resource(types) => {
                 let facts = self.returned(json.root(), types, obligations)?;
                 self.tell(&mut told, &facts, obligations);
@@ -43,7 +42,9 @@ impl Filter {
                 self.parts(json.root().member("parameter"), types, obligations, &mut told)?;
                 self.ours(&json)?
             }
-            Returns::Searchset(_) => return Err(unusable("no searchset")),
+            Returns::Searchset(_) | Returns::OperationOutcome => {
+                return Err(unusable("not what the operation returns"));
+            }
         };
         Ok(Releasable::new(HeaderMap::new(), body, obligations, told))
     }
@@ -107,14 +108,20 @@ impl Filter {
         edits.apply().map(Bytes::from).map_err(|_| unusable("edits contradict each other"))
     }
 
-    /// What was found: how bad, which kind and where; in words only for those who may read every resource of the type.
-    fn outcome(&self, json: &Json, obligations: &Obligations) -> Result<Bytes, Refusal> {
+    /// Reviews what was found wrong: how bad, which kind and where, and the words only where they are for who asked.
+    pub(super) fn release_outcome(
+        &self,
+        body: Bytes,
+        obligations: &Obligations,
+        in_words: bool,
+    ) -> Result<Releasable, Refusal> {
+        let json = strict(body)?;
         if !json.root().member("resourceType").is_some_and(|name| name.is("OperationOutcome")) {
             return Err(unusable("no OperationOutcome"));
         }
         let of = obligations.reach.resource_type();
-        let in_words = obligations.reach.is_unrestricted().then_some(&self.rebase);
-        Ok(outcome::of_validation(json.root(), of, in_words).into())
+        let body = outcome::of_validation(json.root(), of, in_words.then_some(&self.rebase));
+        Ok(Releasable::new(HeaderMap::new(), body.into(), obligations, Told::default()))
     }
 }
 

@@ -317,6 +317,59 @@ fn in_a_batch_a_binary_is_a_resource() {
 }
 
 #[test]
+fn a_link_in_a_patch_is_the_address_that_it_stands_for() {
+    run(async {
+        let (world, _) = attached().await;
+        binary(&world, "second", "");
+        document(&world, "doc1", "P1", &["{BASE}/Binary/free", "Binary/second"]);
+        document(&world, "doc2", "P1", &["Binary/free"]);
+        let c = world.token(&Grant::patient("patient/*.cruds", "P1"));
+        let read = world.get("/fhir/DocumentReference/doc1", &c).await.json();
+        let content = &read["content"];
+        let link = content[0]["attachment"]["url"].as_str().unwrap();
+        assert!(link.contains("?gw="), "{link}");
+        let patch_json = "Content-Type: application/json-patch+json";
+        let swapped = serde_json::json!([content[1], content[0]]);
+        for (patch, urls) in [
+            (serde_json::json!([{"op": "replace", "path": "/content", "value": swapped}]), ["second", "free"]),
+            (
+                serde_json::json!([{"op": "replace", "path": "/content/0/attachment/url", "value": link}]),
+                ["free", "free"],
+            ),
+            (
+                serde_json::json!([{"op": "test", "path": "/content/0/attachment/url", "value": link},
+                    {"op": "remove", "path": "/content/1"},
+                    {"op": "add", "path": "/content/-", "value": content[0]}]),
+                ["free", "free"],
+            ),
+        ] {
+            asked(&world);
+            let reply = world.send("PATCH /fhir/DocumentReference/doc1", &c, &[patch_json], &patch.to_string()).await;
+            assert_eq!(reply.status, 200, "{patch}: {}", reply.all());
+            let seen = asked(&world);
+            assert_eq!(seen.len(), 2, "{seen:?}");
+            assert!(!seen[1].contains("gw="), "{seen:?}");
+            let body: serde_json::Value = serde_json::from_str(&seen[1][seen[1].find('{').unwrap()..]).unwrap();
+            for (at, id) in urls.iter().enumerate() {
+                assert_eq!(body["content"][at]["attachment"]["url"], format!("Binary/{id}"), "{seen:?}");
+            }
+        }
+        // Another resource's link, one that is bent, and an address that was not there.
+        let other = format!("https://gw.example.org{}", linked(&world, &c, "doc2").await);
+        for url in [other, format!("{link}x"), "Binary/other".to_owned()] {
+            for op in ["add", "replace", "test"] {
+                let patch = serde_json::json!([{"op": op, "path": "/content/0/attachment/url", "value": url}]);
+                let reply =
+                    world.send("PATCH /fhir/DocumentReference/doc1", &c, &[patch_json], &patch.to_string()).await;
+                let expected = if op == "test" && url == "Binary/other" { 422 } else { 403 };
+                assert_eq!(reply.status, expected, "{patch}: {}", reply.all());
+            }
+        }
+        world.finish().await;
+    });
+}
+
+#[test]
 fn what_was_read_with_links_can_be_stored() {
     run(async {
         let (world, _) = attached().await;

@@ -171,6 +171,35 @@ fn case_190_what_is_validated_may_be_written_and_nothing_is_learned_from_it() {
 }
 
 #[test]
+fn the_words_of_a_validation_are_for_those_who_read_everything() {
+    run(async {
+        let world = World::new().await;
+        world.upstream.answer(|seen| {
+            if !seen.line.contains("$validate") {
+                return Answer::Honest;
+            }
+            Answer::fhir(
+                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invariant","diagnostics":"Condition/c2 of Bob has the same identifier","details":{"text":"Condition/c2"},"expression":["Observation.identifier[0]"]}]}"#,
+            )
+        });
+        let new = json!({"resourceType": "Observation", "subject": {"reference": "Patient/P2"}});
+        let stored = json!({"resourceType": "Observation", "id": "o2", "subject": {"reference": "Patient/P2"}});
+        let of_one_type = Grant::user("user/Observation.cruds", "Practitioner/d1", &["clinician"]);
+        for (grant, in_words) in [(of_one_type, false), (clinician(), true)] {
+            let token = world.token(&grant);
+            for (target, body) in [("Observation/$validate", &new), ("Observation/o2/$validate", &stored)] {
+                let reply = world.send(&format!("POST /fhir/{target}"), &token, &[JSON], &body.to_string()).await;
+                let issue = &reply.json()["issue"][0];
+                assert_eq!(issue["code"], "invariant", "{}", reply.all());
+                assert_eq!(issue["expression"][0], "Observation.identifier[0]");
+                assert_eq!(reply.text().contains("c2"), in_words, "{target}: {}", reply.text());
+            }
+        }
+        world.finish().await;
+    });
+}
+
+#[test]
 fn labels_are_changed_by_grants_without_restriction_and_recorded_before() {
     run(async {
         let world = World::new().await;
