@@ -29,7 +29,7 @@ const ORIGIN: &str = "https://gw.example.org";
 
 /// A gateway that runs until the process ends.
 pub(crate) struct Site {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     keys: Keys,
     _state: TempDir,
 }
@@ -37,11 +37,6 @@ pub(crate) struct Site {
 impl Site {
     /// Starts one with the shipped policies and `policies` more, none of which is about the role that asks.
     pub(crate) fn start(policies: usize) -> Result<Self, Problem> {
-        Self::started(policies, "")
-    }
-
-    /// Starts one with `more` about its one client, and further sections.
-    pub(crate) fn started(policies: usize, more: &str) -> Result<Self, Problem> {
         let memory = Path::new("/dev/shm");
         let state = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
         let directory = state.path().join("policies");
@@ -57,7 +52,7 @@ impl Site {
             "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"{ORIGIN}\"\ndanger_plain_http = true\n\
              [fhir]\nupstream = \"http://{}/fhir\"\n[policies]\ndirectory = \"policies\"\n\
              [limits]\nfailed_credentials_per_minute = 100000\n\
-             [[client]]\nclient_id = \"app\"\nredirect_uris = [\"https://app.example.org/cb\"]\n{more}\
+             [[client]]\nclient_id = \"app\"\nredirect_uris = [\"https://app.example.org/cb\"]\n\
              [[user]]\nusername = \"dr\"\npassword_hash = \"$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$\
              Mz4WoyOJXvPyNmIoUQn0IbFWyMwlDuPHJcyeGkvMKkI\"\n",
             upstream()?
@@ -147,7 +142,7 @@ fn serve(config: &Arc<Config>, started: &mpsc::Sender<Result<SocketAddr, Problem
 }
 
 /// Nanoseconds on the CPU of every thread that is neither the client's, which is the first, nor the upstream's.
-pub(crate) fn gateway_cpu() -> Result<Duration, Problem> {
+fn gateway_cpu() -> Result<Duration, Problem> {
     let mut sum = 0;
     for task in fs::read_dir("/proc/self/task")? {
         let task = task?.path();
@@ -200,7 +195,7 @@ fn answer(mut stream: TcpStream, address: SocketAddr) -> Result<(), Problem> {
 }
 
 /// The first line and the body of a message with a known length.
-pub(crate) fn message(from: &mut impl BufRead) -> Result<(String, Vec<u8>), Problem> {
+fn message(from: &mut impl BufRead) -> Result<(String, Vec<u8>), Problem> {
     let (mut first, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
