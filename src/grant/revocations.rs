@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use tokio::sync::Mutex;
+
 use super::grants::from_json;
 use crate::clock::Clock;
 use crate::store::{Kind, Store, StoreError};
@@ -24,13 +26,15 @@ pub struct Revocations {
     /// Grant id, and when its last token has expired.
     revoked: RwLock<HashMap<String, i64>>,
     last_heard: AtomicI64,
+    /// Held while the store is read: what was read earlier is noted earlier.
+    hearing: Mutex<()>,
 }
 
 impl Revocations {
     /// Knows nothing, and says so, until the first [`Self::refresh`].
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, revoked: RwLock::default(), last_heard: AtomicI64::new(i64::MIN) }
+        Self { clock, revoked: RwLock::default(), last_heard: AtomicI64::new(i64::MIN), hearing: Mutex::new(()) }
     }
 
     /// Whether the grant is known as revoked.
@@ -56,6 +60,7 @@ impl Revocations {
     /// # Errors
     /// The store could not be read, or holds more than can be kept; what is known stays.
     pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let _hearing = self.hearing.lock().await;
         let now = self.clock.unix_seconds();
         let listed = store.list(Kind::RevokedGrant, None, now, MOST).await?;
         if listed.len() == MOST {
@@ -88,6 +93,10 @@ impl Revocations {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
+    use std::future::poll_fn;
+    use std::task::Poll;
+    use std::time::Duration;
+
     use super::*;
     use crate::grant::back_channel_testing::Site;
     use crate::grant::grants::revoke;
@@ -115,6 +124,23 @@ mod tests {
         site.clock.advance(10);
         revocations.refresh(&*site.grants.store).await.unwrap();
         assert!(!revocations.is_revoked("only noted"), "its tokens have expired");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_earlier_is_noted_earlier() {
+        let site = Site::new();
+        let revocations = &site.grants.revocations;
+        revocations.refresh(&*site.grants.store).await.unwrap();
+        // A first one has asked the store when the clock goes on; a second one would end before it.
+        let mut first = Box::pin(revocations.refresh(&*site.grants.store));
+        assert!(poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending())).await);
+        site.clock.advance(LONGEST_SILENCE + 1);
+        let mut second = Box::pin(revocations.refresh(&*site.grants.store));
+        match tokio::time::timeout(Duration::from_millis(100), &mut second).await {
+            Ok(ended) => ended.and(first.await).unwrap(),
+            Err(_) => first.await.and(second.await).unwrap(),
+        }
+        assert!(revocations.heard_recently());
     }
 
     #[tokio::test]
