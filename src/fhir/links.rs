@@ -27,13 +27,13 @@ pub fn visit_member<'a>(name: &[u8], value: Value<'a>, found: &mut impl FnMut(Pl
     member(name, value, Context::Resource, found);
 }
 
-/// The same for what is put at a place in a resource: `content`, `0`, `attachment`, `url`. Whatever the last name on the way is, what stands
-/// below a number is an element of the list of that name.
+/// The same for what is put at a place in a resource: `content`, `0`, `attachment`, `url`. What stands below a number is an element of
+/// the list of the last name before it.
 pub fn visit_at<'a>(way: &[String], value: Value<'a>, found: &mut impl FnMut(Place, Value<'a>)) {
     let is_index = |token: &String| token == "-" || token.bytes().all(|byte| byte.is_ascii_digit());
     let mut names = way.iter().filter(|token| !is_index(token)).map(String::as_bytes);
     let Some(last) = names.next_back() else { return visit(value, found) };
-    let context = names.next_back().map_or(Context::Resource, below);
+    let context = names.next_back().map_or(Context::Resource, Context::below);
     member(last, value, context, found);
 }
 
@@ -47,14 +47,27 @@ pub fn relative(resource: Value<'_>, bases: &Bases, edits: &mut Edits<'_>) {
     });
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Context {
+/// What an object in a resource is, as far as it matters to the meaning of its `url`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
     /// `url` is the canonical name of the resource.
     Resource,
     /// `url` is the name of the extension.
     Extension,
     /// `url` is an address.
     Element,
+}
+
+impl Context {
+    /// What the objects below a member of this name are.
+    #[must_use]
+    pub fn below(name: &[u8]) -> Self {
+        match name {
+            b"extension" | b"modifierExtension" => Self::Extension,
+            b"contained" | b"resource" => Self::Resource,
+            _ => Self::Element,
+        }
+    }
 }
 
 fn walk<'a>(value: Value<'a>, context: Context, found: &mut impl FnMut(Place, Value<'a>)) {
@@ -73,16 +86,7 @@ fn member<'a>(name: &[u8], value: Value<'a>, context: Context, found: &mut impl 
         value.flatten().filter(|value| value.is_string()).for_each(|value| found(place, value));
     }
     if value.is_container() {
-        walk(value, below(name), found);
-    }
-}
-
-/// What members are below a member of this name.
-fn below(name: &[u8]) -> Context {
-    match name {
-        b"extension" | b"modifierExtension" => Context::Extension,
-        b"contained" | b"resource" => Context::Resource,
-        _ => Context::Element,
+        walk(value, Context::below(name), found);
     }
 }
 

@@ -19,6 +19,7 @@
 //! There is no search for the host name first: a base may be written with escapes, and the walk over the index costs less
 //! than half a microsecond per Observation.
 
+use crate::fhir::links::Context;
 use crate::json::{Edits, Value};
 
 /// Where in a resource an address stands.
@@ -166,17 +167,6 @@ fn is_dots(segment: &str) -> bool {
     segment.contains(['.', '%']) && matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..")
 }
 
-/// What the object that is walked is, as far as it matters to the meaning of `url`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Context {
-    /// `url` is the canonical name of the resource.
-    Resource,
-    /// `url` is the name of the extension.
-    Extension,
-    /// `url` is an address.
-    Element,
-}
-
 fn visit<'a>(value: Value<'a>, context: Context, found: &mut impl FnMut(Position, Value<'a>)) {
     value.elements().filter(|element| element.is_container()).for_each(|element| visit(element, context, found));
     for member in value.members() {
@@ -185,7 +175,7 @@ fn visit<'a>(value: Value<'a>, context: Context, found: &mut impl FnMut(Position
                 found(position, member.value);
             }
         } else if member.value.is_container() {
-            visit(member.value, below(&member.name_bytes()), found);
+            visit(member.value, Context::below(&member.name_bytes()), found);
         }
     }
 }
@@ -197,14 +187,6 @@ fn position(name: &[u8], context: Context) -> Option<Position> {
         b"fullUrl" | b"location" => Some(Position::Location),
         b"valueUrl" | b"valueUri" => Some(Position::Value),
         _ => None,
-    }
-}
-
-fn below(name: &[u8]) -> Context {
-    match name {
-        b"extension" | b"modifierExtension" => Context::Extension,
-        b"contained" | b"resource" => Context::Resource,
-        _ => Context::Element,
     }
 }
 
