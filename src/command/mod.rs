@@ -36,6 +36,17 @@ pub struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// The level of the operational log unless something else is said. What these find they tell on standard output themselves.
+    #[must_use]
+    pub fn log_level(&self) -> &'static str {
+        match self.command {
+            Command::Check(_) | Command::Explain(_) | Command::Init(_) => "error",
+            _ => "info",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT; a second one ends at once.

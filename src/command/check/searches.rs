@@ -114,7 +114,8 @@ fn told(rows: &[(ResourceType, Way, Found)], advice: Option<SearchBy>) -> Findin
     match unusable + failed {
         0 if honoured == 0 => Ok(format!("none of {number} is offered by the server, so none was probed")),
         0 => {
-            Ok(format!("{honoured} of {number} are confined as they are asked to, the others are not offered\n{table}"))
+            let others = if honoured == number { "" } else { ", the others are not offered" };
+            Ok(format!("{honoured} of {number} are confined as they are asked to{others}\n{table}"))
         }
         _ => {
             let advice =
