@@ -177,15 +177,18 @@ impl Authorizer {
     }
 
     /// Whether more of Binary is asked for than one by its id, and security contexts could hide some of it. A search and a
-    /// history are judged by what is in them, not by what that refers to.
+    /// history are judged by what is in them, not by what that refers to; a patch keeps what it does not name, so its outcome is
+    /// what is there; and an operation on a Binary tells of it.
     pub(super) fn needs_contexts(&self, asked: &Asked<'_>, principal: &Principal) -> Option<Denial> {
-        let of_many = asked.resource_type == ResourceType::BINARY
-            && asked.action != Action::Read
-            && !asked.action.changes()
-            && !self.reads_everything(principal);
-        of_many.then(|| {
-            let diagnostics =
-                "Binary is read by its id; its versions and searches are served to grants that read everything";
+        let tells = match asked.action {
+            Action::Read => asked.operation.is_some(),
+            Action::Patch => true,
+            other => !other.changes(),
+        };
+        let hidden = asked.resource_type == ResourceType::BINARY && tells && !self.reads_everything(principal);
+        hidden.then(|| {
+            let diagnostics = "Binary is read by its id; its versions and searches, patches of it and operations on it are \
+                               served to grants that read everything";
             deny(DenialReason::TypeNotServed, diagnostics)
         })
     }

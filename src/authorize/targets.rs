@@ -32,6 +32,8 @@ use versions::Versions;
 
 /// How many a search may find.
 const MOST: usize = 200;
+/// How many a search may name by their ids: no more than a server gives on one page, or it would be told whether they are there.
+const MOST_IDS: usize = 50;
 /// How many targets are looked up.
 const MOST_TARGETS: usize = 1000;
 /// How many versions of them, which are read one by one.
@@ -62,11 +64,12 @@ enum Awaited {
 }
 
 impl Ready {
-    /// Whether it is for Provenance, and every target must be known first.
+    /// Whether it is for Provenance of a patient, and every target must be known first.
     pub(super) fn aims(&self) -> bool {
         let reach = &self.obligations.reach;
         reach.resource_type() == ResourceType::PROVENANCE
             && !reach.is_unrestricted()
+            && reach.patients().next().is_some()
             && !matches!(self.upstream, UpstreamRequest::Nothing { .. })
     }
 }
@@ -155,10 +158,6 @@ impl Authorizer {
             return Err(Refusal::bad_request("expected search parameters that the FHIR server has for this type"));
         }
         let json = found.json()?.ok_or(Refusal::NotFound)?;
-        if ready.obligations.reach.patients().next().is_none() {
-            // Of whom it is does not matter to this grant.
-            return Ok(Awaited::Versions(json, Versions::default()));
-        }
         if !judged_by_targets(ready) || named_ids(ready).is_none() {
             return self.targets(ready, json, company, None);
         }

@@ -73,6 +73,8 @@ pub fn relied_on(permit: &Permit) -> Vec<(ResourceType, Way)> {
 
 /// On how many types is searched at the same time for one request.
 const AT_A_TIME: usize = 4;
+/// How much is read at the same time for one decision.
+const READ_AT_A_TIME: usize = 16;
 
 /// URL and form of the request that `request` becomes below `base`.
 #[cfg(fuzzing)]
@@ -201,12 +203,16 @@ impl Upstream {
         self.evidence(&read, request_id).await
     }
 
-    /// Reads what a decision needs, all at once.
+    /// Reads what a decision needs, some at a time, so that one request does not take all turns.
     ///
     /// # Errors
     /// As [`Upstream::send`].
     pub async fn inquire(&self, inquiry: &Inquiry, request_id: &str) -> Result<Vec<Evidence>, UpstreamFault> {
-        try_join_all(inquiry.reads().iter().map(|read| self.evidence(read, request_id))).await
+        let mut evidence = Vec::with_capacity(inquiry.reads().len());
+        for some in inquiry.reads().chunks(READ_AT_A_TIME) {
+            evidence.extend(try_join_all(some.iter().map(|read| self.evidence(read, request_id))).await?);
+        }
+        Ok(evidence)
     }
 
     async fn evidence(&self, read: &UpstreamRequest, request_id: &str) -> Result<Evidence, UpstreamFault> {

@@ -20,6 +20,10 @@ use super::{Json, Kind, Value};
 const MOST_OPERATIONS: usize = 512;
 /// Levels that are taken apart at most; more would need a pointer as long.
 const DEEPEST: usize = 128;
+/// Parts that a document is taken into at most: a list that is copied into itself doubles with every operation.
+const MOST_PARTS: usize = 250_000;
+/// Parts that are counted for all operations of one patch at most.
+const MOST_COUNTED: usize = 16_000_000;
 
 /// A patch document whose operations are well-formed.
 #[derive(Debug)]
@@ -83,10 +87,12 @@ impl<'p> Patch<'p> {
     /// When one of the operations cannot be applied; then none is.
     pub fn apply(&self, document: &Json, longest: usize) -> Result<Vec<u8>, PatchError> {
         let mut root = Node::Whole(document.root());
+        let mut counted = 0_usize;
         for operation in &self.operations {
             root.change(operation)?;
-            let (size, depth) = root.measure();
-            if size > longest || depth > DEEPEST {
+            let Measure { size, depth, parts } = root.measure();
+            counted = counted.saturating_add(parts);
+            if size > longest || depth > DEEPEST || parts > MOST_PARTS || counted > MOST_COUNTED {
                 return Err(PatchError::TooLarge);
             }
         }
@@ -124,6 +130,16 @@ enum Node<'a> {
     /// Keys as written, quotes included.
     Object(Vec<(Cow<'a, [u8]>, Cow<'a, str>, Node<'a>)>),
     Array(Vec<Node<'a>>),
+}
+
+/// How large a document is that is taken apart.
+struct Measure {
+    /// Bytes it takes at least.
+    size: usize,
+    /// Levels of it that are taken apart.
+    depth: usize,
+    /// Into how many parts.
+    parts: usize,
 }
 
 impl<'a> Node<'a> {
@@ -245,24 +261,28 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Bytes it takes at least, and how many levels of it are taken apart.
-    fn measure(&self) -> (usize, usize) {
+    fn measure(&self) -> Measure {
         let within = |children: &mut dyn Iterator<Item = &Self>| {
-            children.fold((2_usize, 0_usize), |(size, depth), child| {
-                let (more, below) = child.measure();
-                (size.saturating_add(more).saturating_add(1), depth.max(below))
+            let none = Measure { size: 2, depth: 0, parts: 1 };
+            children.fold(none, |all, child| {
+                let one = child.measure();
+                Measure {
+                    size: all.size.saturating_add(one.size).saturating_add(1),
+                    depth: all.depth.max(one.depth),
+                    parts: all.parts.saturating_add(one.parts),
+                }
             })
         };
         match self {
-            Node::Whole(value) => (value.raw().len(), 0),
+            Node::Whole(value) => Measure { size: value.raw().len(), depth: 0, parts: 1 },
             Node::Object(members) => {
                 let keys: usize = members.iter().map(|(key, _, _)| key.len() + 1).sum();
-                let (size, depth) = within(&mut members.iter().map(|(_, _, value)| value));
-                (size + keys, depth + 1)
+                let all = within(&mut members.iter().map(|(_, _, value)| value));
+                Measure { size: all.size.saturating_add(keys), depth: all.depth + 1, ..all }
             }
             Node::Array(elements) => {
-                let (size, depth) = within(&mut elements.iter());
-                (size, depth + 1)
+                let all = within(&mut elements.iter());
+                Measure { depth: all.depth + 1, ..all }
             }
         }
     }

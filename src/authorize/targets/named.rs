@@ -4,7 +4,7 @@ use super::super::change::{Lookups, Ready};
 use super::super::policy::Action;
 use super::super::{Authorizer, Company, UpstreamRequest};
 use super::versions::Versions;
-use super::{MOST, is_own, judged_by_targets};
+use super::{MOST_IDS, MOST_VERSIONS, is_own, judged_by_targets, too_many};
 use crate::error::Refusal;
 use crate::fhir::reference::{Id, normalise};
 use crate::fhir::search::{SearchQuery, split_alternatives, unescape};
@@ -18,8 +18,8 @@ impl Authorizer {
     /// What the search names as targets and is not the patient: whatever else is found must be within reach.
     pub(super) fn named(&self, ready: &Ready) -> Result<(Lookups, Versions), Refusal> {
         let (mut lookups, mut versions) = (Lookups::default(), Versions::default());
-        if named_ids(ready).is_some_and(|many| many > MOST) {
-            return Err(Refusal::bad_request(format!("expected at most {MOST} ids of Provenance")));
+        if named_ids(ready).is_some_and(|many| many > MOST_IDS) {
+            return Err(Refusal::bad_request(format!("expected at most {MOST_IDS} ids of Provenance")));
         }
         if !judged_by_targets(ready) {
             return Ok((lookups, versions));
@@ -36,6 +36,9 @@ impl Authorizer {
                         }
                         if let Some((version, reach)) = self.readable_version(&local, principal) {
                             versions.put(reach, local.id, version);
+                            if versions.len() > MOST_VERSIONS {
+                                return Err(too_many(ready, "versions as targets", MOST_VERSIONS));
+                            }
                         }
                     }
                     None if Id::parse(&text).is_some() => {

@@ -196,3 +196,27 @@ proptest! {
         }
     }
 }
+
+/// A patch that makes lists of lists, each the one before twice, and then so many further changes.
+fn doubled(times: usize, further: usize) -> String {
+    let mut operations = vec![json!({"op": "add", "path": "/l0", "value": [[], []]})];
+    for at in 1..=times {
+        let (before, list) = (format!("/l{}", at - 1), format!("/l{at}"));
+        let twice = json!({"op": "copy", "from": before, "path": format!("{list}/-")});
+        operations.push(json!({"op": "add", "path": list, "value": []}));
+        operations.extend([twice.clone(), twice, json!({"op": "remove", "path": before})]);
+    }
+    operations.extend(std::iter::repeat_n(json!({"op": "add", "path": "/a", "value": 1}), further));
+    Oracle::from(operations).to_string()
+}
+
+#[test]
+fn what_a_small_patch_costs_is_bounded() {
+    let apply = |times, further| {
+        let (document, patch) = (parsed("{}"), parsed(&doubled(times, further)));
+        Patch::parse(patch.root()).unwrap().apply(&document, 16 * 1024 * 1024).map(|text| text.len())
+    };
+    assert!(apply(10, 400).is_ok());
+    assert_eq!(apply(18, 0), Err(PatchError::TooLarge), "one that is held in too many parts");
+    assert_eq!(apply(15, 400), Err(PatchError::TooLarge), "one that is counted too often");
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{asked, assert_absent};
 use crate::upstream::Answer;
-use crate::world::{Settings, World, run};
+use crate::world::{Grant, Settings, World, run};
 
 const OWN: &str =
     r#"{"resourceType":"Observation","id":"o1","language":"CANARY","subject":{"reference":"Patient/P1"}}"#;
@@ -309,6 +309,25 @@ fn more_requests_than_the_upstream_may_have_are_told_to_come_again() {
         assert!(!busy.header("retry-after").is_empty());
         world.upstream.answer(|_| Answer::Honest);
         assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
+        world.finish().await;
+    });
+}
+
+#[test]
+fn what_one_decision_needs_to_know_does_not_take_all_turns() {
+    let settings = Settings { fhir: "timeout = \"1s\"".to_owned(), ..Default::default() };
+    run(async {
+        let world = World::with(settings).await;
+        let c = world.token(&Grant::patient("patient/*.cruds", "P1"));
+        let content: Vec<_> =
+            (0..50).map(|number| serde_json::json!({"attachment": {"url": format!("Binary/b{number}")}})).collect();
+        let document = serde_json::json!({"resourceType": "DocumentReference", "status": "current",
+            "subject": {"reference": "Patient/P1"}, "content": content});
+        world.upstream.answer(|_| Answer::Hang);
+        asked(&world);
+        let json = "Content-Type: application/fhir+json";
+        let reply = world.send("POST /fhir/DocumentReference", &c, &[json], &document.to_string()).await;
+        assert_eq!((reply.status, asked(&world).len()), (504, 16), "{}", reply.all());
         world.finish().await;
     });
 }

@@ -317,6 +317,33 @@ fn in_a_batch_a_binary_is_a_resource() {
 }
 
 #[test]
+fn what_its_security_context_hides_is_told_by_no_patch_and_no_operation() {
+    run(async {
+        let (world, _) = attached().await;
+        binary(&world, "theirs", "Patient/P2");
+        let patch_json = "Content-Type: application/json-patch+json";
+        // Every Binary, and nothing of Patient.
+        let some = world.token(&Grant::user("user/Binary.cruds", "Practitioner/d1", &["clinician"]));
+        assert_absent(&world, &some, "/fhir/Binary/theirs").await;
+        asked(&world);
+        let denied = |reply: &Reply| reply.status == 403 && !reply.text().contains("aGVsbG8=");
+        for id in ["theirs", "never"] {
+            for patch in ["[]", r#"[{"op":"remove","path":"/securityContext"}]"#] {
+                let reply = world.send(&format!("PATCH /fhir/Binary/{id}"), &some, &[patch_json], patch).await;
+                assert!(denied(&reply), "{id} {patch}: {}", reply.all());
+            }
+            let reply = world.get(&format!("/fhir/Binary/{id}/$meta"), &some).await;
+            assert!(denied(&reply), "{id}: {}", reply.all());
+        }
+        assert!(asked(&world).is_empty(), "decided without looking");
+        let all = world.token(&Grant::user("user/*.cruds", "Practitioner/d1", &["clinician"]));
+        let reply = world.send("PATCH /fhir/Binary/theirs", &all, &[patch_json], "[]").await;
+        assert_eq!(reply.status, 200, "{}", reply.all());
+        world.finish().await;
+    });
+}
+
+#[test]
 fn a_link_in_a_patch_is_the_address_that_it_stands_for() {
     run(async {
         let (world, _) = attached().await;
