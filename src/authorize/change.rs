@@ -205,7 +205,7 @@ impl Authorizer {
         let graph = graph.clone();
         let waiting = Waiting::Match;
         let change = Change { principal, request, resource_type, reach, readable, content, graph, waiting };
-        change.may_test()?;
+        change.may_patch()?;
         match &change.request.interaction {
             _ if change.request.conditions.if_none_exist.is_some() => self.ask_for_match(change),
             Interaction::ConditionalUpdate { .. }
@@ -335,18 +335,24 @@ impl Change {
         self.content.as_ref().ok_or_else(|| Refusal::bad_request("expected a body"))
     }
 
-    /// Whether a patch may ask what is there: only one who may read whatever may be written. Decided without looking, or the
-    /// answer would tell.
-    fn may_test(&self) -> Result<(), Refusal> {
+    /// Whether a patch may be looked at: one keeps what it does not name, so it is for those who read as well. It may ask what is
+    /// there when whatever may be written may be read: decided without looking, or the answer would tell.
+    fn may_patch(&self) -> Result<(), Refusal> {
         let interaction = &self.request.interaction;
         if !matches!(interaction, Interaction::Patch { .. } | Interaction::ConditionalPatch { .. }) {
             return Ok(());
         }
+        let Some(readable) = &self.readable else { return Err(self.unreadable("a patch")) };
         let tests = Patch::parse(self.body()?.root()).is_ok_and(|patch| patch.tests());
-        if !tests || self.readable.as_ref().is_some_and(|readable| readable.covers(&self.reach)) {
-            return Ok(());
+        if tests && !readable.covers(&self.reach) {
+            Err(self.unreadable("the operation `test` of a patch"))
+        } else {
+            Ok(())
         }
-        let diagnostics = format!("the operation `test` of a patch needs a scope that reads {}", self.resource_type);
-        Err(Refusal::Denied(deny(DenialReason::ScopeInsufficient, diagnostics)))
+    }
+
+    fn unreadable(&self, what: &str) -> Refusal {
+        let diagnostics = format!("{what} needs a scope that reads {}", self.resource_type);
+        Refusal::Denied(deny(DenialReason::ScopeInsufficient, diagnostics))
     }
 }

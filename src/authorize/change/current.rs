@@ -75,6 +75,7 @@ impl Authorizer {
             let ready = compose::delete(&change, id, Some(found.version), before);
             return Ok(Step::Ready(Box::new(ready)));
         }
+        self.may_keep(&change, &found.json)?;
         let after = patched(&change, &found.json)?;
         let mut prepared = self.prepare(change.terms(), &after, Some(&id))?;
         if change.is_restricted() {
@@ -84,6 +85,14 @@ impl Authorizer {
         let prepared = prepared.after(&change, &found.json, &self.bases);
         let ready = self.write(&change, Verb::Update, Some(&id), &after, Some(found.version))?;
         Ok(after_lookups(change, prepared, ready.about(before)))
+    }
+
+    /// Whether a patch may keep what it does not name of what is there: only of what may be read, or it could be moved to where it
+    /// may.
+    fn may_keep(&self, change: &Change, before: &Json) -> Result<(), Refusal> {
+        let facts = Facts::of(before.root()).map_err(|_| unusable("not a resource"))?;
+        let readable = change.readable.as_ref().is_some_and(|readable| readable.admits(&facts, &self.bases).is_some());
+        if readable { Ok(()) } else { Err(change.unreadable("a patch of what is there")) }
     }
 
     /// Nothing is there: an update may bring it into being where the grant is not restricted, if it is said that there must

@@ -238,3 +238,39 @@ fn attack_no_provenance_is_lost_for_the_number_of_targets() {
         world.finish().await;
     });
 }
+
+// What a patch does not name is kept: one who writes further than they read could move a resource to where it is read.
+#[test]
+fn attack_a_patch_brings_nothing_into_reach() {
+    run(async {
+        let world = World::new().await;
+        let into = |path: &str, value: Value| json!([{"op": "add", "path": path, "value": value}]).to_string();
+        let own = into("/subject", json!({"reference": "Patient/P1"}));
+        let laboratory = into(
+            "/category",
+            json!([{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "laboratory"}]}]),
+        );
+        let status = into("/status", json!("amended"));
+        for (scopes, id, patch, expected) in [
+            ("user/Observation.u patient/Observation.rs", "o2", &own, 403),
+            ("user/Observation.u patient/Observation.rs", "o1", &status, 200),
+            ("user/Observation.u", "o2", &own, 403),
+            ("user/Observation.ru", "o2", &own, 200),
+            ("patient/Observation.u patient/Observation.rs?category=laboratory", "v1", &laboratory, 403),
+            ("patient/Observation.u patient/Observation.rs?category=laboratory", "v1", &status, 403),
+            ("patient/Observation.u patient/Observation.rs?category=laboratory", "o1", &status, 200),
+            ("patient/Observation.u", "o1", &status, 403),
+        ] {
+            let token = world.token(&both(scopes));
+            let line = format!("PATCH /fhir/Observation/{id}");
+            let reply = world.send(&line, &token, &["Content-Type: application/json-patch+json"], patch).await;
+            assert_eq!(reply.status, expected, "{scopes} {id}: {}", reply.all());
+            assert!(
+                expected == 200 || !asked(&world).iter().any(|request| request.starts_with("PUT")),
+                "{scopes} {id}"
+            );
+            asked(&world);
+        }
+        world.finish().await;
+    });
+}

@@ -159,6 +159,10 @@ fn should_be(token: &Token, change: &Change) -> bool {
         Change::Update(id, facts) => ('u', Some(*id), Some(*facts)),
         Change::Patch(id, category, code) => {
             let Some(before) = stored(id) else { return false };
+            // What is patched is kept as far as it is not named, so it must be readable.
+            if !places(token, 'r').iter().any(|place| holds(place, before)) {
+                return false;
+            }
             ('u', Some(*id), Some(Facts { category, code, ..before }))
         }
         Change::Delete(id) => ('d', Some(*id), None),
@@ -202,9 +206,9 @@ fn places(token: &Token, letter: char) -> Vec<(String, Vec<String>)> {
         history: false,
         query: "",
     };
-    // The site's policies: who adds to one's own record does not change it.
+    // The site's policies: who reads one's own record, or adds to it, does not change it.
     let adds = ["clinician", "patient", "related_person"].iter().any(|role| token.roles.contains(role));
-    let writes = token.roles.contains(&"clinician") || letter == 'c' && adds;
+    let writes = token.roles.contains(&"clinician") || matches!(letter, 'c' | 'r') && adds;
     let by_client = token.roles.contains(&"backend") && token.subject == "app";
     let mut places = Vec::new();
     for (level, place) in [
