@@ -436,6 +436,11 @@ impl Bench {
                 let found: Vec<String> = found.into_iter().filter(|key| self.world.contains_key(key)).collect();
                 Evidence::of(self.bundle(&found), None)
             }
+            // What a document is made from is there; the case has the document.
+            UpstreamRequest::Read { resource_type: ResourceType::COMPOSITION, id } => {
+                let found = self.world.get(&format!("Composition/{id}"));
+                found.map_or_else(Evidence::absent, |found| Evidence::of(found.to_string().into(), etag))
+            }
             other => match self.answer(part, other).0 {
                 Answered::Resource { body, .. } => Evidence::of(body, etag),
                 _ => Evidence::absent(),

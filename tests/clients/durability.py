@@ -195,6 +195,9 @@ def main() -> int:
             served.stop()
 
         def no_byte_of_an_answer_leaves_before_the_sync_that_covers_it():
+            # Nothing is asked of the upstream but for requests: the trace takes each of its answers for one to a client.
+            text = served.configuration.read_text()
+            served.configuration.write_text(text.replace("[fhir]\n", "[fhir]\nsoftware = \"other\"\n", 1))
             trace = directory / "trace"
             served.start("strace", "-f", "-yy", "-s", "0", "-e", "trace=fdatasync,fsync,read,recvfrom,readv,recvmsg,write,sendto,writev,sendmsg", "-o", str(trace))
             connection = served.connect()

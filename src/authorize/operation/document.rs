@@ -24,8 +24,8 @@ impl Authorizer {
         if !reaches.iter().any(|reach| reach.resource_type() == composition) {
             return Err(Refusal::Denied(type_not_served_for_one_patient(composition)));
         }
-        // A Composition is judged when it comes.
-        let within = if called.of()? == composition { None } else { self.in_path(called, &reaches)? };
+        // A Composition is judged again when it comes; before, a server would tell by what it says that one is there.
+        let within = self.in_path(called, &reaches)?;
         reaches.sort_by_key(|reach| (reach.resource_type() != composition, reach.resource_type()));
         let id = called.id.clone().filter(|_| called.resource_type == Some(composition));
         let beside = Beside::of_operation(&reaches, &called.request.interaction, Judged::Document(id));

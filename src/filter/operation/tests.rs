@@ -9,7 +9,7 @@ use url::Url;
 
 use super::*;
 use crate::authenticate::{Authenticated, Context, Principal};
-use crate::authorize::{Attachment, Authorizer, Decision, OpenPage, Permit};
+use crate::authorize::{Attachment, Authorizer, Decision, Evidence, OpenPage, Permit};
 use crate::canonicalise::FhirRequest;
 use crate::clock::Clock;
 use crate::fhir::operation::{Kind, Level, Listed, Operation, Returns};
@@ -78,6 +78,14 @@ fn permit(scope: &str, patient: Option<&str>, target: &str) -> Permit {
     let request = FhirRequest::parse(Inbound::for_test("GET", &format!("/fhir/{target}")), "/fhir").unwrap();
     match authorizer.decide(Authenticated::for_test(request, principal), &NoPages) {
         Decision::Permit(permit) => permit,
+        // The Composition of a document, which is the patient's.
+        Decision::Inquire(inquiry) => {
+            let there = Evidence::of(composition("c1", "P1").to_string().into(), None);
+            match authorizer.resume(inquiry, &[there]) {
+                Decision::Permit(permit) => permit,
+                other => panic!("{target}: {other:?}"),
+            }
+        }
         other => panic!("{target}: {other:?}"),
     }
 }
@@ -103,6 +111,10 @@ fn wholly(target: &str, answer: &Value) -> Result<Value, Refusal> {
 
 fn status(released: &Result<Value, Refusal>) -> u16 {
     released.as_ref().map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
+}
+
+fn composition(id: &str, patient: &str) -> Value {
+    json!({"resourceType": "Composition", "id": id, "subject": {"reference": format!("Patient/{patient}")}})
 }
 
 fn observation(id: &str, patient: &str) -> Value {
@@ -167,7 +179,6 @@ fn a_document_is_given_whole_or_not_at_all() {
             .collect();
         json!({"resourceType": "Bundle", "type": "document", "id": "d", "signature": {}, "link": [], "entry": entries})
     };
-    let composition = |id: &str, patient: &str| json!({"resourceType": "Composition", "id": id, "subject": {"reference": format!("Patient/{patient}")}});
     let target = "Composition/c1/$document";
     let released = launched(target, &document(&[composition("c1", "P1"), observation("o1", "P1")])).unwrap();
     assert_eq!(ids(&released), ["c1", "o1"]);
