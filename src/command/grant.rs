@@ -86,10 +86,14 @@ async fn list(administration: &Administration, which: &Which) -> Result<Vec<Give
 /// Revokes, and tells what was done.
 async fn revoke(administration: &Administration, grant_id: Option<&str>, which: &Which) -> Result<String, Failure> {
     let (store, now) = (&*administration.store, administration.clock.unix_seconds());
-    let failed = |error| Failure::because("store", error);
-    let mut found = holdings::pending(store, now).await.map_err(failed)?;
-    found.extend(holdings::given(store, None, now).await.map_err(failed)?.into_iter().map(|given| given.grant));
-    found.retain(|grant| grant_id.map_or_else(|| which.holds(grant), |id| grant.grant_id == id));
+    let held = async || {
+        let failed = |error| Failure::because("store", error);
+        let mut found = holdings::pending(store, now).await.map_err(failed)?;
+        found.extend(holdings::given(store, None, now).await.map_err(failed)?.into_iter().map(|given| given.grant));
+        found.retain(|grant| grant_id.map_or_else(|| which.holds(grant), |id| grant.grant_id == id));
+        Ok::<_, Failure>(found)
+    };
+    let mut found = held().await?;
     if found.is_empty()
         && let Some(grant_id) = grant_id
     {
@@ -101,9 +105,10 @@ async fn revoke(administration: &Administration, grant_id: Option<&str>, which: 
         // Also those of a user who has no grant at the moment: our own issuer's, where none is named.
         users.insert((which.issuer.clone().unwrap_or_else(|| administration.config.issuer()), sub.clone()));
     }
-    // The consents first: an app that comes back at once must find the user asked.
+    // The consents first: an app that comes back at once must find the user asked, and what it got just before is looked for after.
     if grant_id.is_none() {
         forget(administration, which, &users, now).await?;
+        found = held().await?;
     }
     for grant in &found {
         let user = (grant.user.iss.clone(), grant.user.sub.clone());

@@ -164,13 +164,13 @@ async fn withdraw(grants: &Grants, user: &User, client_id: &str) -> Result<bool,
     let (store, now) = (&*grants.store, grants.clock.unix_seconds());
     let of_this =
         |grant: &Grant| grant.client_id == client_id && grant.user.iss == user.iss && grant.user.sub == user.sub;
+    let remembered = consents(grants, user).await?.iter().any(|known| known == client_id);
+    // The consent first: an app that comes back at once must find the user asked, and what it got just before is looked for after.
+    holdings::forget_consents(store, (&user.iss, &user.sub), Some(client_id), now).await?;
     let pending = holdings::pending(store, now).await?;
     let given = holdings::given(store, Some(user_digest(&user.iss, &user.sub)), now).await?;
     let all = pending.into_iter().chain(given.into_iter().map(|given| given.grant));
     let ends: Vec<String> = all.filter(of_this).map(|grant| grant.grant_id).collect();
-    let remembered = consents(grants, user).await?.iter().any(|known| known == client_id);
-    // The consent first: an app that comes back at once must find the user asked.
-    holdings::forget_consents(store, (&user.iss, &user.sub), Some(client_id), now).await?;
     for grant_id in &ends {
         revoke(grants, grant_id).await?;
     }
