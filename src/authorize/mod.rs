@@ -13,6 +13,7 @@ mod asked;
 mod binary;
 mod change;
 mod company;
+mod consider;
 mod decide;
 #[cfg(test)]
 mod decisions;
