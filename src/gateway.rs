@@ -154,6 +154,7 @@ impl Gateway {
     /// From the decision on: what depends on what is there is decided anew when that was read.
     async fn finish(&self, who: Authenticated<FhirRequest>, open: &mut Open) -> Result<Releasable, Refusal> {
         open.record().principal(&who.principal);
+        open.record().bundled(&who.request);
         let request_id = who.request.inbound.request_id.clone();
         let mut decision = self.authorizer.decide(who, self.filter.sealer());
         let permit = loop {

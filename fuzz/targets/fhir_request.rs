@@ -83,7 +83,7 @@ fn names(interaction: &Interaction, method: &str) -> Vec<String> {
         | Interaction::ConditionalPatch { resource_type }
         | Interaction::ConditionalDelete { resource_type } => format!("/{resource_type}"),
         Interaction::SearchSystem if posted => "/_search".to_owned(),
-        Interaction::SearchSystem | Interaction::Batch => String::new(),
+        Interaction::SearchSystem | Interaction::Batch | Interaction::Transaction => String::new(),
         Interaction::SearchCompartment { compartment, id, resource_type } => {
             let of = resource_type.map_or("*", |of| of.name());
             format!("/{compartment}/{id}/{of}{}", if posted { "/_search" } else { "" })

@@ -55,6 +55,7 @@ impl<'a> Asked<'a> {
             | Interaction::SearchSystem
             | Interaction::SearchCompartment { .. }
             | Interaction::Batch
+            | Interaction::Transaction
             | Interaction::Operation { .. }
             | Interaction::Capabilities => {
                 let diagnostics = "served are read, vread, histories, search, changes, operations, batch and transaction; this interaction is not";

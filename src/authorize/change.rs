@@ -28,7 +28,7 @@ use super::denial::deny;
 use super::policy::Action;
 use super::{Authorizer, DenialReason, Evidence, Obligations, OpenPage, Reach, UpstreamRequest};
 use crate::authenticate::Principal;
-use crate::canonicalise::FhirRequest;
+use crate::canonicalise::{FhirRequest, Return};
 use crate::error::Refusal;
 use crate::fhir::etag::EntityTag;
 use crate::fhir::interaction::Interaction;
@@ -109,6 +109,13 @@ pub struct Changed {
     pub(crate) readable: Option<Reach>,
     /// Whose data it is, before and after, for the record.
     pub(crate) patients: Vec<String>,
+}
+
+/// A resource that makes a create needless: it is told where it is (R4 http.html section 3.1.0.8.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Existing {
+    /// Whether it comes back itself (`Prefer: return=…`).
+    pub(crate) representation: bool,
 }
 
 /// The next step of a change.
@@ -319,6 +326,11 @@ fn after_lookups(change: Change, prepared: Prepared, ready: Ready) -> Step {
 impl Change {
     fn terms(&self) -> Terms<'_> {
         Terms { reach: &self.reach, graph: &self.graph, principal: &self.principal }
+    }
+
+    /// Whether the resource is to come back, as far as the client says (`Prefer: return=…`).
+    fn wants_representation(&self) -> bool {
+        !matches!(self.request.conditions.prefer, Some(Return::Minimal | Return::OperationOutcome))
     }
 
     /// Whether not everything of the type may be written.

@@ -12,7 +12,7 @@ use super::policy::{Action, Policies, PolicyError};
 use super::reach::{Confines, MOST_PARTS, Reach};
 use super::search::{Beside, Several, compartment, part_within};
 use super::targets::names_few;
-use super::{Decision, Evidence, Obligations, OpenPage, Part, Permit, Prospect, UpstreamRequest};
+use super::{Decision, Evidence, Obligations, OpenPage, Part, Permit, UpstreamRequest};
 use crate::authenticate::{Authenticated, Principal};
 use crate::canonicalise::FhirRequest;
 use crate::error::Refusal;
@@ -198,26 +198,6 @@ impl Authorizer {
         Ok(Ready { upstream, obligations })
     }
 
-    /// What would be decided if `principal` asked: looked at, and thrown away. Nobody gets the permit.
-    ///
-    /// # Errors
-    /// Why it would be refused.
-    pub fn consider<T>(
-        &self,
-        request: FhirRequest,
-        principal: Arc<Principal>,
-        pages: &impl OpenPage,
-        look: impl FnOnce(Prospect<'_>) -> T,
-    ) -> Result<T, Refusal> {
-        match self.decide(Authenticated::supposed(request, principal), pages) {
-            Decision::Permit(permit) => Ok(look(Prospect::Permit(&permit))),
-            Decision::Inquire(inquiry) => Ok(look(Prospect::Inquiry(&inquiry))),
-            Decision::Batch(_) => Ok(look(Prospect::Batch)),
-            Decision::Deny(denial) => Err(Refusal::Denied(denial)),
-            Decision::Refuse(refusal) => Err(refusal),
-        }
-    }
-
     /// The upstream request, and the part of the reach that it looks for.
     fn rebuild(
         &self,
@@ -345,7 +325,7 @@ impl Authorizer {
 }
 
 /// What a change comes to.
-fn step(step: Result<Step, Refusal>, round: u8) -> Decision {
+pub(super) fn step(step: Result<Step, Refusal>, round: u8) -> Decision {
     let ready = match step {
         Ok(Step::Ready(ready)) => Ok(*ready),
         Ok(Step::Ask(reads, change)) => match Inquiry::new(reads, Pending::Change(change), round) {

@@ -13,6 +13,7 @@ mod asked;
 mod binary;
 mod change;
 mod company;
+mod consider;
 mod decide;
 #[cfg(test)]
 mod decisions;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 pub use asked::serves;
 pub use binary::{Access, Attachment};
-pub use change::{Changed, Verb, Write};
+pub use change::{Changed, Existing, Verb, Write};
 pub use company::Company;
 pub use decide::Authorizer;
 pub use denial::{Denial, DenialReason};
@@ -249,6 +250,8 @@ pub struct Obligations {
     pub(crate) self_link: String,
     /// Of a change: what it makes of which resource.
     pub(crate) changed: Option<Changed>,
+    /// Of a create that finds one: what is read stands for what would have been made.
+    pub(crate) existing: Option<Existing>,
     /// Of a transaction: what each entry of the answer must meet.
     pub(crate) each: Vec<Obligations>,
 }
@@ -266,6 +269,7 @@ impl Obligations {
             if_none_match: None,
             self_link: String::new(),
             changed: None,
+            existing: None,
             each: Vec::new(),
         }
     }

@@ -10,13 +10,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::change::{Change, Graph, Ready, Step};
-use super::denial::deny;
+use super::denial::{Denial, deny};
 use super::inquiry::{Inquiry, Pending as Waiting, unusable};
 use super::search::Several;
 use super::{Authorizer, Batch, Decision, DenialReason, Evidence, Obligations, OpenPage, Permit, UpstreamRequest};
 use crate::authenticate::{Authenticated, Principal};
 use crate::canonicalise::{Bundle, BundleType, Entry, FhirRequest};
-use crate::error::Refusal;
+use crate::error::{Malformed, Refusal};
 use crate::fhir::interaction::Interaction;
 use crate::fhir::reference::LogicalId as Id;
 use crate::fhir::resource_type::ResourceType;
@@ -48,7 +48,6 @@ impl Transaction {
 #[derive(Debug)]
 pub(super) struct Pending {
     principal: Arc<Principal>,
-    interaction: Interaction,
     entries: Vec<(Option<String>, State)>,
 }
 
@@ -58,6 +57,20 @@ enum State {
     /// It waits for so many pieces of evidence.
     Asking(Box<Change>, usize),
     Ready(Box<Ready>),
+}
+
+impl State {
+    /// After this step; what it must know is asked with the rest.
+    fn of(step: Step, questions: &mut Vec<UpstreamRequest>) -> Self {
+        match step {
+            Step::Ask(more, change) => {
+                let asking = Self::Asking(change, more.len());
+                questions.extend(more);
+                asking
+            }
+            Step::Ready(ready) => Self::Ready(ready),
+        }
+    }
 }
 
 impl Authorizer {
@@ -86,31 +99,30 @@ impl Authorizer {
         pages: &impl OpenPage,
     ) -> Result<Decision, Refusal> {
         distinct(&bundle.entries)?;
-        let urns = bundle.entries.iter().filter_map(Entry::urn).map(str::to_owned);
-        let graph = Graph::of(urns.collect());
+        let graph = graph(&bundle.entries);
         let named = names(&bundle.entries);
         let (mut entries, mut questions) = (Vec::with_capacity(bundle.entries.len()), Vec::new());
-        for entry in bundle.entries {
+        for (number, entry) in bundle.entries.into_iter().enumerate() {
             let urn = entry.urn().map(str::to_owned);
-            let request = entry.request?;
-            let state = if request.interaction.changes() {
-                match self.begin(request, Arc::clone(&who.principal), &graph, pages)? {
-                    Step::Ask(more, change) => {
-                        let asking = State::Asking(change, more.len());
-                        questions.extend(more);
-                        asking
-                    }
-                    Step::Ready(ready) => State::Ready(ready),
-                }
-            } else {
-                State::Ready(Box::new(self.in_transaction(request, &who.principal, pages)?))
-            };
-            entries.push((urn, state));
+            let judged = entry.request.and_then(|request| self.judge_entry(request, &who.principal, &graph, pages));
+            entries.push((urn, State::of(judged.map_err(|refusal| at(number, refusal))?, &mut questions)));
         }
         named?;
-        let principal = Arc::clone(&who.principal);
-        let pending = Pending { principal, interaction: who.request.interaction.clone(), entries };
-        next(pending, questions, 0)
+        next(Pending { principal: Arc::clone(&who.principal), entries }, questions, 0)
+    }
+
+    /// One entry, as far as token, request and policies tell.
+    pub(super) fn judge_entry(
+        &self,
+        request: FhirRequest,
+        principal: &Arc<Principal>,
+        graph: &Graph,
+        pages: &impl OpenPage,
+    ) -> Result<Step, Refusal> {
+        if request.interaction.changes() {
+            return self.begin(request, Arc::clone(principal), graph, pages);
+        }
+        self.in_transaction(request, principal, pages).map(|ready| Step::Ready(Box::new(ready)))
     }
 
     /// A read or search within a transaction: one that the upstream can answer as one entry.
@@ -155,7 +167,7 @@ impl Authorizer {
         pending: Pending,
         mut evidence: &[Evidence],
     ) -> Result<(Pending, Vec<UpstreamRequest>), Refusal> {
-        let Pending { principal, interaction, entries } = pending;
+        let Pending { principal, entries } = pending;
         let (mut judged, mut questions) = (Vec::with_capacity(entries.len()), Vec::new());
         for (urn, state) in entries {
             let state = match state {
@@ -163,19 +175,13 @@ impl Authorizer {
                 State::Asking(change, count) => {
                     let (own, rest) = evidence.split_at_checked(count).ok_or_else(|| unusable("no evidence"))?;
                     evidence = rest;
-                    match self.go_on(*change, own)? {
-                        Step::Ask(more, change) => {
-                            let asking = State::Asking(change, more.len());
-                            questions.extend(more);
-                            asking
-                        }
-                        Step::Ready(ready) => State::Ready(ready),
-                    }
+                    // Without its number: which of several is there would be told by it.
+                    State::of(self.go_on(*change, own)?, &mut questions)
                 }
             };
             judged.push((urn, state));
         }
-        Ok((Pending { principal, interaction, entries: judged }, questions))
+        Ok((Pending { principal, entries: judged }, questions))
     }
 }
 
@@ -184,7 +190,7 @@ fn next(pending: Pending, questions: Vec<UpstreamRequest>, round: u8) -> Result<
         let waiting = Waiting::Transaction(Box::new(pending));
         return Inquiry::new(questions, waiting, round).map(Decision::Inquire);
     }
-    let Pending { principal, interaction, entries } = pending;
+    let Pending { principal, entries } = pending;
     let (mut requests, mut each) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     for (urn, state) in entries {
         let State::Ready(ready) = state else { return Err(unusable("an entry without its evidence")) };
@@ -197,9 +203,26 @@ fn next(pending: Pending, questions: Vec<UpstreamRequest>, round: u8) -> Result<
         return Err(Refusal::bad_request("expected a transaction with at least one entry"));
     };
     let transaction = Transaction { entries: requests };
-    let obligations = Obligations { each, ..Obligations::within(reach, interaction, principal) };
+    let obligations = Obligations { each, ..Obligations::within(reach, Interaction::Transaction, principal) };
     let upstream = UpstreamRequest::Transaction(Box::new(transaction));
     Ok(Decision::Permit(Permit { upstream, obligations, _decided: () }))
+}
+
+/// The same refusal, naming its entry. Only for what the request and the token decide: nothing was read yet.
+fn at(number: usize, refusal: Refusal) -> Refusal {
+    let named = |text: &str| format!("Bundle.entry[{number}]: {text}");
+    match refusal {
+        Refusal::Denied(denial) => Refusal::Denied(Denial { diagnostics: named(&denial.diagnostics), ..denial }),
+        Refusal::Malformed(malformed) => {
+            Refusal::Malformed(Malformed { expected: named(&malformed.expected), ..malformed })
+        }
+        other => other,
+    }
+}
+
+/// What the entries create, by its names.
+pub(super) fn graph(entries: &[Entry]) -> Graph {
+    Graph::of(entries.iter().filter_map(Entry::urn).map(str::to_owned).collect())
 }
 
 fn refused(refusal: Refusal) -> Decision {
@@ -213,10 +236,11 @@ fn refused(refusal: Refusal) -> Decision {
 /// some servers would put it in that resource's place.
 fn distinct(entries: &[Entry]) -> Result<(), Refusal> {
     let mut targets: HashSet<(ResourceType, &Id)> = HashSet::new();
-    for entry in entries {
+    for (number, entry) in entries.iter().enumerate() {
         let target = entry.changes().or(entry.body_id.as_ref());
         if target.is_some_and(|(resource_type, id)| !targets.insert((*resource_type, id))) {
-            return Err(Refusal::bad_request("expected one entry at most for each resource"));
+            let expected = Refusal::bad_request("expected one entry at most for each resource");
+            return Err(at(number, expected));
         }
     }
     let created = entries.iter().filter(|entry| entry.creates()).filter_map(|entry| entry.body_id.as_ref());
@@ -232,7 +256,7 @@ fn distinct(entries: &[Entry]) -> Result<(), Refusal> {
 /// What is created is named by a `urn:uuid:` of its own or not at all; what is changed, by its own URL or not at all.
 fn names(entries: &[Entry]) -> Result<(), Refusal> {
     let mut urns = HashSet::new();
-    for entry in entries {
+    for (number, entry) in entries.iter().enumerate() {
         let fits = match (&entry.full_url, entry.creates()) {
             (None, _) => true,
             (Some(full_url), true) => entry.urn().is_some() && urns.insert(full_url),
@@ -242,9 +266,9 @@ fn names(entries: &[Entry]) -> Result<(), Refusal> {
             }),
         };
         if !fits {
-            return Err(Refusal::bad_request(
-                "expected `fullUrl` to be a `urn:uuid:` of its own for what is created, and the URL of what is changed",
-            ));
+            let expected =
+                "expected `fullUrl` to be a `urn:uuid:` of its own for what is created, and the URL of what is changed";
+            return Err(at(number, Refusal::bad_request(expected)));
         }
     }
     Ok(())

@@ -77,6 +77,12 @@ impl Entry {
 }
 
 impl FhirRequest {
+    /// Whether the Bundle in the body says that it is a transaction.
+    pub(crate) fn is_transaction(&self) -> bool {
+        let says = |body: &Bytes| strict(body).is_ok_and(|json| kind(json.root()) == Some(BundleType::Transaction));
+        self.interaction == Interaction::Batch && says(&self.inbound.body)
+    }
+
     /// The entries of the Bundle in the body.
     ///
     /// # Errors
@@ -84,11 +90,8 @@ impl FhirRequest {
     pub(crate) fn bundle(&self, most: usize) -> Result<Bundle, Refusal> {
         let json = strict(&self.inbound.body)?;
         let root = json.root();
-        let kind = match root.text("type").as_deref() {
-            Some("batch") => BundleType::Batch,
-            Some("transaction") => BundleType::Transaction,
-            _ => return Err(Refusal::bad_request("expected a Bundle whose `type` is batch or transaction")),
-        };
+        let expected = || Refusal::bad_request("expected a Bundle whose `type` is batch or transaction");
+        let kind = kind(root).ok_or_else(expected)?;
         if !root.member("resourceType").is_some_and(|name| name.is("Bundle")) {
             return Err(Refusal::bad_request("expected a Bundle"));
         }
@@ -103,6 +106,14 @@ impl FhirRequest {
             return Err(Refusal::Malformed(Malformed { kind: MalformedKind::TooLarge, expected }));
         }
         Ok(Bundle { kind, entries: entries.map(|value| entry(value, &self.inbound)).collect() })
+    }
+}
+
+fn kind(bundle: Value<'_>) -> Option<BundleType> {
+    match bundle.text("type").as_deref() {
+        Some("batch") => Some(BundleType::Batch),
+        Some("transaction") => Some(BundleType::Transaction),
+        _ => None,
     }
 }
 
@@ -180,7 +191,14 @@ fn request(entry: Value<'_>, whole: &Inbound) -> Result<FhirRequest, Refusal> {
         peer: whole.peer.clone(),
         request_id: whole.request_id.clone(),
     };
-    let request = FhirRequest::parse(inbound, base)?;
+    let request = FhirRequest::parse(inbound, base).map_err(|refusal| match refusal {
+        Refusal::Malformed(Malformed { kind: MalformedKind::UnsupportedMediaType, .. })
+            if entry.member("resource").is_none() && !path.ends_with("_search") =>
+        {
+            Refusal::bad_request("expected a `resource` in the entry, as its method and URL need one")
+        }
+        other => other,
+    })?;
     match &request.interaction {
         Interaction::Batch => Err(Refusal::bad_request("expected no Bundle of requests in a Bundle of requests")),
         _ => Ok(request),

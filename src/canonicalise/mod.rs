@@ -314,6 +314,7 @@ fn parameters(verb: path::Verb, interaction: &Interaction, pairs: form::Pairs) -
         | Interaction::Patch { .. }
         | Interaction::Delete { .. }
         | Interaction::Batch
+        | Interaction::Transaction
             if !pairs.is_empty() =>
         {
             Err(Refusal::bad_request("expected no parameters on this change but `_format` and `_pretty`"))
@@ -325,6 +326,7 @@ fn parameters(verb: path::Verb, interaction: &Interaction, pairs: form::Pairs) -
         | Interaction::Patch { .. }
         | Interaction::Delete { .. }
         | Interaction::Batch
+        | Interaction::Transaction
         | Interaction::Operation { .. } => Ok((None, SearchQuery::default(), Projection::Full)),
     }
 }

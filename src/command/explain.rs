@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, say};
 use crate::authenticate::{Context, Principal};
@@ -102,28 +102,36 @@ pub(super) async fn explain(options: Options) -> Result<bool, Failure> {
         None => Asker { principal: Ok(Arc::new(supposed)), remarks: Vec::new() },
     };
     let refused = asker.principal.as_ref().err().map(Explanation::of_refusal);
-    let (explanation, ways) = match (refused, asker.principal) {
-        (Some(refused), _) => (refused, Vec::new()),
+    let (whole, entries) = match (refused, asker.principal) {
+        (Some(refused), _) => ((refused, Vec::new()), Vec::new()),
         (None, Ok(principal)) => match FhirRequest::parse(inbound, &config.fhir.path) {
             Ok(request) => decide(&config, request, principal)?,
-            Err(refusal) => (Explanation::of_refusal(&refusal), Vec::new()),
+            Err(refusal) => (why_not(&refusal), Vec::new()),
         },
-        (None, Err(refusal)) => (Explanation::of_refusal(&refusal), Vec::new()),
+        (None, Err(refusal)) => (why_not(&refusal), Vec::new()),
     };
-    show(&explanation, &ways, &asker.remarks, options.json)?;
-    Ok(explanation.is_permit())
+    show(&whole, &entries, &asker.remarks, options.json)?;
+    Ok(whole.0.is_permit())
 }
+
+fn why_not(refusal: &Refusal) -> Told {
+    (Explanation::of_refusal(refusal), Vec::new())
+}
+
+/// What is told of a request, or of one entry of a Bundle of requests.
+type Told = (Explanation, Ways);
 
 /// What the FHIR server must honour for a search to be confined.
 type Ways = Vec<(ResourceType, Way)>;
 
-/// What the stages that serve would decide, and what they would rely on.
-fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> Result<(Explanation, Ways), Failure> {
+/// What the stages that serve would decide, and what they would rely on; of a Bundle of requests also for each entry.
+fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> Result<(Told, Vec<Told>), Failure> {
     let bases = bases(config).map_err(|error| Failure::Usage(error.to_string()))?;
     let authorizer = Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         Failure::Usage(errors.join("\nfirebreak: "))
     })?;
+    let authorizer = authorizer.with_max_entries(config.fhir.max_entries);
     let authorizer = authorizer.with_search_by(config.fhir.search_by, &config.fhir.narrow_by);
     let authorizer = authorizer.with_software(Known::from(config.fhir.software));
     let authorizer = authorizer.with_operations(config.fhir.operations.clone());
@@ -131,8 +139,11 @@ fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> R
         let ways = if let Prospect::Permit(permit) = prospect { relied_on(permit) } else { Vec::new() };
         (Explanation::of_prospect(prospect), ways)
     };
-    let considered = authorizer.consider(request, principal, &sealer(config)?, look);
-    Ok(considered.unwrap_or_else(|refusal| (Explanation::of_refusal(&refusal), Vec::new())))
+    let sealer = sealer(config)?;
+    let or_why_not = |told: Result<Told, Refusal>| told.unwrap_or_else(|refusal| why_not(&refusal));
+    let entries = authorizer.consider_entries(&request, &principal, &sealer, look);
+    let whole = authorizer.consider(request, principal, &sealer, look);
+    Ok((or_why_not(whole), entries.into_iter().map(or_why_not).collect()))
 }
 
 /// Opens the links that this gateway gave; a site that never served gave none.
@@ -205,24 +216,42 @@ fn parts(options: &Options, config: Option<&Config>, mistakes: &mut Vec<String>)
     }
 }
 
-fn show(explanation: &Explanation, ways: &Ways, remarks: &[String], as_json: bool) -> Result<(), Failure> {
+fn show(whole: &Told, entries: &[Told], remarks: &[String], as_json: bool) -> Result<(), Failure> {
     if !as_json {
-        let ways = ways.iter().map(|(resource_type, way)| {
-            format!(
-                "relies on: the FHIR server must honour {way} for {resource_type}; it is asked before the first use, and the search is refused (502) where it does not"
-            )
+        let entries = entries.iter().enumerate().flat_map(|(number, entry)| {
+            let lines = sentences(entry).into_iter().map(|line| format!("  {line}"));
+            std::iter::once(format!("Bundle.entry[{number}]")).chain(lines).collect::<Vec<_>>()
         });
         let remarks = remarks.iter().map(|remark| format!("note: {remark}"));
-        return say(&explanation.sentences().into_iter().chain(ways).chain(remarks).collect::<Vec<_>>().join("\n"));
+        return say(&sentences(whole).into_iter().chain(entries).chain(remarks).collect::<Vec<_>>().join("\n"));
     }
+    let mut value = object(whole);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("notes".to_owned(), json!(remarks));
+        if !entries.is_empty() {
+            object.insert("entries".to_owned(), entries.iter().map(self::object).collect());
+        }
+    }
+    say(&format!("{value:#}"))
+}
+
+fn sentences((explanation, ways): &Told) -> Vec<String> {
+    let ways = ways.iter().map(|(resource_type, way)| {
+        format!(
+            "relies on: the FHIR server must honour {way} for {resource_type}; it is asked before the first use, and the search is refused (502) where it does not"
+        )
+    });
+    explanation.sentences().into_iter().chain(ways).collect()
+}
+
+fn object((explanation, ways): &Told) -> Value {
     let mut value = json!(explanation);
     if let Some(object) = value.as_object_mut() {
         let ways = ways.iter().map(|(resource_type, way)| json!({"type": resource_type.name(), "way": way.name()}));
         object.insert("relies_on".to_owned(), ways.collect());
         object.insert("explanation".to_owned(), json!(explanation.sentences()));
-        object.insert("notes".to_owned(), json!(remarks));
     }
-    say(&format!("{value:#}"))
+    value
 }
 
 /// The bytes of a file, or of standard input.

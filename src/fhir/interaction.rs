@@ -40,6 +40,8 @@ pub enum Interaction {
     ConditionalDelete { resource_type: ResourceType },
     /// `POST` on the base
     Batch,
+    /// The same, when the Bundle in it was found to be a transaction
+    Transaction,
     /// `$op`, `T/$op`, `T/id/$op`
     Operation { resource_type: Option<ResourceType>, id: Option<Id>, name: String },
     /// `GET metadata`
@@ -63,6 +65,7 @@ impl Interaction {
             Self::Patch { .. } | Self::ConditionalPatch { .. } => "patch",
             Self::Delete { .. } | Self::ConditionalDelete { .. } => "delete",
             Self::Batch => "batch",
+            Self::Transaction => "transaction",
             Self::Operation { .. } => "operation",
             Self::Capabilities => "capabilities",
         }
@@ -107,7 +110,8 @@ impl Interaction {
             | Self::ConditionalUpdate { .. }
             | Self::ConditionalPatch { .. }
             | Self::ConditionalDelete { .. }
-            | Self::Batch => true,
+            | Self::Batch
+            | Self::Transaction => true,
             Self::Read { .. }
             | Self::Vread { .. }
             | Self::HistoryInstance { .. }
@@ -138,7 +142,7 @@ impl Interaction {
             | Self::ConditionalPatch { resource_type }
             | Self::ConditionalDelete { resource_type } => Some(*resource_type),
             Self::SearchCompartment { resource_type, .. } | Self::Operation { resource_type, .. } => *resource_type,
-            Self::HistorySystem | Self::SearchSystem | Self::Batch | Self::Capabilities => None,
+            Self::HistorySystem | Self::SearchSystem | Self::Batch | Self::Transaction | Self::Capabilities => None,
         }
     }
 }

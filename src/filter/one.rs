@@ -61,6 +61,11 @@ impl Filter {
         } else {
             (HeaderMap::new(), Bytes::from(edits.apply().map_err(|_| unusable("edits contradict each other"))?))
         };
+        if let Some(existing) = obligations.existing {
+            let said = (etag.as_deref(), last_modified.as_deref());
+            let body = if existing.representation { body } else { Bytes::new() };
+            return Ok(self.release_existing(&facts, asked, said, body, told));
+        }
         let whole = !obligations.projection.is_partial();
         if whole && let Some(etag) = etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
             let unchanged = obligations.if_none_match.as_deref().is_some_and(|tags| names_tag(tags, etag.as_bytes()));

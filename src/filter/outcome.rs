@@ -49,7 +49,7 @@ pub fn of_validation(outcome: Value<'_>, of: ResourceType, in_words: Option<&Reb
         let mut text = format!(r#"{{"severity":"{severity}","code":"{}""#, code(issue, "code", CODES, "processing"));
         let elements = ["expression", "location"].into_iter().filter_map(|name| issue.member(name));
         let elements = elements.flat_map(Value::flatten).filter_map(Value::string);
-        if let Some(element) = elements.into_iter().find(|element| is_element(element, of)) {
+        if let Some(element) = elements.into_iter().find_map(|element| element_of(&element, of)) {
             text.push_str(r#","expression":[""#);
             text.push_str(&element);
             text.push_str("\"]");
@@ -73,14 +73,31 @@ pub fn of_validation(outcome: Value<'_>, of: ResourceType, in_words: Option<&Reb
     format!(r#"{{"resourceType":"OperationOutcome","issue":[{}]}}"#, issues.join(",")).into_bytes()
 }
 
+/// The element that is meant: of the resource itself where it was sent as a parameter, and without the comments that HAPI puts
+/// between (`Parameters.parameter[0].resource/*Observation/null*/.code`).
+fn element_of(text: &str, of: ResourceType) -> Option<String> {
+    let goes_on = |rest: &str| rest.is_empty() || rest.starts_with('.');
+    let mut pieces = text.split("/*");
+    let mut path = pieces.next()?.to_owned();
+    for piece in pieces {
+        path.push_str(piece.split_once("*/").map(|(_, rest)| rest).filter(|rest| goes_on(rest))?);
+    }
+    let parameter = path.strip_prefix("Parameters.parameter[").and_then(|rest| rest.split_once("].resource"));
+    if let Some((_, rest)) = parameter.filter(|(number, rest)| is_number(number) && goes_on(rest)) {
+        path = format!("{of}{rest}");
+    }
+    is_element(&path, of).then_some(path)
+}
+
+fn is_number(digits: &str) -> bool {
+    !digits.is_empty() && digits.len() < 6 && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// `Observation.component[0].valueQuantity`: the type, and elements of it.
 fn is_element(text: &str, of: ResourceType) -> bool {
     let element = |part: &str| {
         let (name, rest) = part.split_once('[').map_or((part, None), |(name, rest)| (name, Some(rest)));
-        let number = rest.is_none_or(|rest| {
-            let digits = rest.strip_suffix(']').unwrap_or_default();
-            !digits.is_empty() && digits.len() < 6 && digits.bytes().all(|byte| byte.is_ascii_digit())
-        });
+        let number = rest.is_none_or(|rest| rest.strip_suffix(']').is_some_and(is_number));
         let lower = name.starts_with(|first: char| first.is_ascii_lowercase());
         lower && name.len() < 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric()) && number
     };
@@ -148,6 +165,46 @@ mod tests {
             sanitised(upstream),
             r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found"},{"severity":"fatal","code":"exception"}]}"#
         );
+    }
+
+    #[test]
+    fn the_element_is_told_of_a_resource_that_was_a_parameter() {
+        let told = |element: &str| {
+            let outcome = serde_json::json!({"resourceType": "OperationOutcome",
+                "issue": [{"severity": "error", "code": "required", "expression": [element], "location": ["Line[1] Col[2]"]}]});
+            let json = Json::parse(outcome.to_string().into_bytes(), Limits::default()).unwrap();
+            let told: serde_json::Value =
+                serde_json::from_slice(&of_validation(json.root(), ResourceType::OBSERVATION, None)).unwrap();
+            told.pointer("/issue/0/expression/0").and_then(|text| text.as_str()).map(str::to_owned)
+        };
+        for (element, expected) in [
+            ("Observation.code", "Observation.code"),
+            ("Parameters.parameter[0].resource/*Observation/null*/.code", "Observation.code"),
+            ("Parameters.parameter[12].resource/*Observation/null*/", "Observation"),
+            (
+                "Parameters.parameter[0].resource/*Observation/o1*/.component[3].valueQuantity",
+                "Observation.component[3].valueQuantity",
+            ),
+            ("Parameters.parameter[0].resource.code", "Observation.code"),
+            ("Observation.contained[0]/*Patient/p1*/.name[1]", "Observation.contained[0].name[1]"),
+        ] {
+            assert_eq!(told(element).as_deref(), Some(expected), "{element}");
+        }
+        for element in [
+            "Parameters.parameter[0].resource/*Observation/null*/code",
+            "Parameters.parameter[0].resource/*Observation/null",
+            "Parameters.parameter[0].resource/*Patient P2*/.code P2",
+            "Parameters.parameter[0].resource.code.where(id='P2')",
+            "Parameters.parameter[0].resourceful",
+            "Parameters.parameter[P2].resource.code",
+            "Parameters.parameter[0].part[0].resource.code",
+            "Parameters.parameter[0].name",
+            "Patient.name",
+            "/*Observation*/.code",
+            "Obser/*x*/vation.code",
+        ] {
+            assert_eq!(told(element), None, "{element}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION};
 use http::{HeaderMap, StatusCode};
 
+use super::one::Asked;
 use super::{Filter, Releasable, Told, note, outcome, unusable};
 use crate::authorize::{Changed, Obligations, Verb};
 use crate::error::Refusal;
@@ -16,6 +17,7 @@ use crate::fhir::etag::EntityTag;
 use crate::fhir::facts::Facts;
 use crate::fhir::outcome::{IssueType, OperationOutcome, Severity};
 use crate::fhir::reference::{Id, LogicalId, normalise};
+use crate::fhir::resource_type::ResourceType;
 use crate::forward::{Answered, Written};
 use crate::json::{Edits, Json, Limits};
 
@@ -63,25 +65,42 @@ impl Filter {
         }
         let created = written.status == StatusCode::CREATED || changed.verb == Verb::Create;
         let mut headers = HeaderMap::new();
-        let here = format!("{}/{}/{}", self.rebase.ours(), changed.resource_type, place.id);
-        let version = place.version.as_ref().map(|version| format!("{here}/_history/{version}"));
-        let here = version.unwrap_or(here);
+        let here = self.here(changed.resource_type, &place);
         insert(&mut headers, if created { LOCATION } else { CONTENT_LOCATION }, &here);
-        if let Some(tag) = &tag {
-            insert(&mut headers, ETAG, &tag.to_string());
-        }
-        if let Some(date) = written.last_modified.as_deref().filter(|date| is_http_date(date)) {
-            insert(&mut headers, LAST_MODIFIED, date);
-        }
         let body = match resource {
             Some(json) => self.shown(&json, obligations)?,
             None => Bytes::new(),
         };
-        if !body.is_empty() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
-        }
+        describe(&mut headers, tag.as_ref(), written.last_modified.as_deref(), &body);
         let status = if created { StatusCode::CREATED } else { StatusCode::OK };
         Ok(Releasable { status, headers, body, told })
+    }
+
+    /// What is there already, in answer to a create that it makes needless. It was read and tested; `said`: its `ETag` and
+    /// `Last-Modified` as sent.
+    pub(super) fn release_existing(
+        &self,
+        facts: &Facts<'_>,
+        asked: &Asked<'_>,
+        said: (Option<&str>, Option<&str>),
+        body: Bytes,
+        told: Told,
+    ) -> Releasable {
+        let tag = said.0.and_then(EntityTag::parse);
+        let by_tag = || LogicalId::parse(tag.as_ref()?.version());
+        let place = Place { id: asked.id.clone(), version: facts.version_id().or_else(by_tag) };
+        let tag = tag.or_else(|| place.version.as_ref().and_then(|version| EntityTag::of_version(version.as_str())));
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, LOCATION, &self.here(asked.resource_type, &place));
+        describe(&mut headers, tag.as_ref(), said.1, &body);
+        Releasable { status: StatusCode::OK, headers, body, told }
+    }
+
+    /// The address, of the version where it is known.
+    fn here(&self, resource_type: ResourceType, place: &Place) -> String {
+        let here = format!("{}/{resource_type}/{}", self.rebase.ours(), place.id);
+        let version = place.version.as_ref().map(|version| format!("{here}/_history/{version}"));
+        version.unwrap_or(here)
     }
 
     /// The resource in the answer, when it is the one that was written and this grant may read it.
@@ -144,6 +163,19 @@ pub(super) fn declined(status: StatusCode, body: Bytes) -> Refusal {
         Err(_) => OperationOutcome::new(Severity::Error, IssueType::Processing, "").to_bytes(),
     };
     Refusal::UpstreamDeclined { status, outcome }
+}
+
+/// Version, date and type of what is answered.
+fn describe(headers: &mut HeaderMap, tag: Option<&EntityTag>, last_modified: Option<&str>, body: &Bytes) {
+    if let Some(tag) = tag {
+        insert(headers, ETAG, &tag.to_string());
+    }
+    if let Some(date) = last_modified.filter(|date| is_http_date(date)) {
+        insert(headers, LAST_MODIFIED, date);
+    }
+    if !body.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
+    }
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {

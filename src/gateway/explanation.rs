@@ -82,8 +82,9 @@ impl Explanation {
     #[must_use]
     pub fn of_permit(permit: &Permit) -> Self {
         let Permit { upstream, obligations, .. } = permit;
-        let Obligations { interaction, reach, beside, projection, .. } = obligations;
-        let reaches = || std::iter::once(reach).chain(beside.also());
+        let Obligations { interaction, beside, projection, .. } = obligations;
+        let entries = || parts(obligations).iter();
+        let reaches = || entries().flat_map(|one| std::iter::once(&one.reach).chain(one.beside.also()));
         Self::Permit(Permitted {
             interaction: match interaction {
                 Interaction::Operation { name, .. } => format!("${name}").into(),
@@ -92,9 +93,9 @@ impl Explanation {
             resource_type: interaction.resource_type().map(ResourceType::name),
             reach: match interaction {
                 Interaction::HistorySystem => vec!["every resource of every type that is served".to_owned()],
-                _ => reaches().flat_map(places).collect(),
+                _ => once_each(reaches().flat_map(places)),
             },
-            included: beside.included().iter().map(places).collect(),
+            included: entries().flat_map(|one| one.beside.included()).map(places).collect(),
             policies: policies(obligations),
             upstream: request_lines(upstream),
             evidence: evidence(upstream),
@@ -197,14 +198,25 @@ impl Refused {
 
 /// Every policy that permitted anything of it, by id.
 pub(super) fn policies(obligations: &Obligations) -> Vec<String> {
-    let Obligations { reach, beside, .. } = obligations;
-    let mut policies: Vec<String> = Vec::new();
-    for policy in std::iter::once(reach).chain(beside.also()).chain(beside.included()).flat_map(Reach::policies) {
-        if !policies.contains(&policy) {
-            policies.push(policy);
+    let reaches = parts(obligations).iter().flat_map(|Obligations { reach, beside, .. }| {
+        std::iter::once(reach).chain(beside.also()).chain(beside.included())
+    });
+    once_each(reaches.flat_map(Reach::policies))
+}
+
+/// The entries of a transaction; of another request the one that it is.
+fn parts(obligations: &Obligations) -> &[Obligations] {
+    if obligations.each.is_empty() { std::slice::from_ref(obligations) } else { &obligations.each }
+}
+
+fn once_each(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for text in texts {
+        if !all.contains(&text) {
+            all.push(text);
         }
     }
-    policies
+    all
 }
 
 fn places(reach: &Reach) -> Vec<String> {
@@ -259,6 +271,7 @@ fn filter(interaction: &Interaction, judged: Option<&Judged>, unrestricted: bool
         Some(Judged::Matches) | None => {}
     }
     match (interaction, unrestricted) {
+        (Interaction::Transaction, _) => "each entry is answered as if it had been sent alone",
         (Interaction::Read { .. } | Interaction::Vread { .. }, _) => {
             "a resource outside of reach is answered like one that is absent"
         }

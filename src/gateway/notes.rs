@@ -54,8 +54,16 @@ impl Record {
             | Interaction::ConditionalPatch { .. }
             | Interaction::ConditionalDelete { .. }
             | Interaction::Batch
+            | Interaction::Transaction
             | Interaction::Operation { .. }
             | Interaction::Capabilities => {}
+        }
+    }
+
+    /// Which of the two a Bundle of requests is, as it says itself.
+    pub(super) fn bundled(&mut self, request: &FhirRequest) {
+        if request.is_transaction() {
+            self.interaction = Some(Interaction::Transaction.code().into());
         }
     }
 

@@ -288,6 +288,56 @@ fn operations_are_explained_as_they_are_decided() {
 }
 
 #[test]
+fn every_entry_of_a_bundle_is_explained() {
+    run(async {
+        let world = World::new().await;
+        let parts = options(&Grant::patient("patient/*.cruds", "P1"));
+        let body = world.state.path().join("bundle.json");
+        let mut arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
+        arguments.extend(["--body", body.to_str().unwrap(), "POST /"]);
+        let create = |patient: &str| {
+            let resource = serde_json::json!({"resourceType": "Observation", "subject": {"reference": format!("Patient/{patient}")}});
+            serde_json::json!({"request": {"method": "POST", "url": "Observation"}, "resource": resource})
+        };
+        let read = || serde_json::json!({"request": {"method": "GET", "url": "Condition/c1"}});
+        let remove = || serde_json::json!({"request": {"method": "DELETE", "url": "Observation/o1"}});
+        let told = |kind: &str, entries: &[Value], more: &[&str]| {
+            let bundle = serde_json::json!({"resourceType": "Bundle", "type": kind, "entry": entries});
+            std::fs::write(&body, bundle.to_string()).unwrap();
+            explain(&world, &[more, &arguments[..]].concat())
+        };
+        let entries = [create("P1"), read(), create("P2"), remove()];
+        for (kind, exit) in [("batch", 0), ("transaction", 1)] {
+            let (code, out, err) = told(kind, &entries, &[]);
+            assert_eq!(code, exit, "{out}{err}");
+            for expected in [
+                "Bundle.entry[0]\n  allowed: create of Observation\n  reach: Observation in the compartment of Patient/P1",
+                "Bundle.entry[1]\n  allowed: read of Condition\n",
+                "  upstream: GET /Condition/c1\n",
+                "Bundle.entry[2]\n  refused: body_outside_grant (403)\n",
+                "Bundle.entry[3]\n  depends on what is there",
+                "  evidence: GET /Observation/o1; it must be within reach too\n",
+            ] {
+                assert!(out.contains(expected), "{kind} lacks `{expected}`: {out}");
+            }
+        }
+        let (code, out, err) = told("transaction", &[create("P1"), read()], &["--json"]);
+        assert_eq!(code, 0, "{out}{err}");
+        let whole: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (&whole["interaction"], &whole["entries"][1]["interaction"]),
+            (&"transaction".into(), &"read".into())
+        );
+        let places = ["Observation in the compartment of Patient/P1", "Condition in the compartment of Patient/P1"];
+        assert_eq!(whole["reach"], serde_json::json!(places));
+        assert_eq!(whole["entries"][1]["explanation"][0], "allowed: read of Condition");
+        assert_eq!(whole["entries"].as_array().unwrap().len(), 2);
+        assert_eq!(world.upstream.seen(), 0);
+        world.finish().await;
+    });
+}
+
+#[test]
 fn a_refusal_names_its_rule_and_the_scope_that_is_missing() {
     run(async {
         let world = World::new().await;

@@ -6,7 +6,6 @@ use super::super::denial::deny;
 use super::super::inquiry::unusable;
 use super::super::{Authorizer, DenialReason, Obligations, UpstreamRequest};
 use super::{Change, Changed, Ready, Verb, Write};
-use crate::canonicalise::Return;
 use crate::error::Refusal;
 use crate::fhir::etag::EntityTag;
 use crate::fhir::facts::Facts;
@@ -25,7 +24,6 @@ impl Authorizer {
         if_match: Option<EntityTag>,
     ) -> Result<Ready, Refusal> {
         let facts = Facts::of(body.root()).map_err(|problem| Refusal::bad_request(problem.to_string()))?;
-        let wanted = !matches!(change.request.conditions.prefer, Some(Return::Minimal | Return::OperationOutcome));
         let may_read = change.readable.as_ref().is_some_and(|readable| readable.admits(&facts, &self.bases).is_some());
         let write = Write {
             verb,
@@ -35,7 +33,7 @@ impl Authorizer {
             if_match,
             if_none_match: false,
             if_none_exist: None,
-            representation: wanted && may_read,
+            representation: change.wants_representation() && may_read,
         };
         let patients = facts.patients(&self.bases).iter().map(ToString::to_string).collect();
         Ok(ready(change, write, patients))

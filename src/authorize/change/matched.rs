@@ -7,7 +7,7 @@ use super::super::inquiry::unusable;
 use super::super::policy::Action;
 use super::super::{Authorizer, DenialReason, Evidence, Obligations, UpstreamRequest};
 use super::current::{Found, version};
-use super::{Change, Ready, Step, Verb, Waiting};
+use super::{Change, Existing, Ready, Step, Verb, Waiting};
 use crate::error::{ChangeProblem, Refusal};
 use crate::fhir::facts::Facts;
 use crate::fhir::interaction::Interaction;
@@ -147,7 +147,9 @@ fn read_instead(change: &Change, id: Id) -> Result<Ready, Refusal> {
     let resource_type = change.resource_type;
     let reach = change.readable.clone().ok_or(Refusal::NotFound)?;
     let interaction = Interaction::Read { resource_type, id: id.clone() };
-    let obligations = Obligations::within(reach, interaction, std::sync::Arc::clone(&change.principal));
+    let plain = Obligations::within(reach, interaction, std::sync::Arc::clone(&change.principal));
+    let existing = Existing { representation: change.wants_representation() };
+    let obligations = Obligations { existing: Some(existing), ..plain };
     Ok(Ready { upstream: UpstreamRequest::Read { resource_type, id }, obligations })
 }
 

@@ -189,7 +189,7 @@ fn a_transaction_of_one_patients_is_sent_once_and_judged_entry_by_entry() {
         assert_eq!(sent["entry"][4]["request"]["url"], "Observation?subject=Patient/P1&code=1234-5&_count=1");
         let records = world.finish().await;
         let of_it: Vec<_> =
-            records.iter().filter(|entry| entry.record.interaction.as_deref() == Some("batch")).collect();
+            records.iter().filter(|entry| entry.record.interaction.as_deref() == Some("transaction")).collect();
         let [intent, outcome] = of_it.as_slice() else { panic!("an intent and an outcome") };
         assert_eq!((intent.record.outcome, outcome.record.outcome), (Some(Ending::Intended), Some(Ending::Released)));
         assert_eq!(outcome.record.patients, ["P1"]);
@@ -292,5 +292,79 @@ fn case_179_the_number_of_entries_is_bounded() {
         }
         assert_eq!(world.upstream.seen(), 0);
         world.finish().await;
+    });
+}
+
+#[test]
+fn what_token_and_request_decide_about_a_transaction_names_the_entry() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&c());
+        let good = || named(ONE, entry("POST", "Observation", Some(observation("", "Patient/P1"))));
+        for (bad, status) in [
+            (entry("POST", "Observation", Some(observation("", "Patient/P2"))), 403),
+            (entry("DELETE", "Patient/P1", None), 403),
+            (entry("GET", "Observation?nosuch=x", None), 400),
+            (entry("PUT", "Observation/o1", Some(observation("v1", "Patient/P1"))), 400),
+            (entry("POST", "Observation", None), 400),
+            (named("urn:uuid:1", entry("POST", "Observation", Some(observation("", "Patient/P1")))), 400),
+        ] {
+            let reply = post(&world, &token, "transaction", &[good(), bad.clone(), good()]).await;
+            assert_eq!(reply.status, status, "{bad}: {}", reply.all());
+            let outcome = reply.json();
+            let told = outcome["issue"][0]["diagnostics"].as_str().unwrap();
+            assert!(told.starts_with("Bundle.entry[1]: "), "{bad}: {told}");
+        }
+        assert_eq!(world.upstream.seen(), 0);
+        // What depends on what is there has no number: it would tell which of several is.
+        for target in ["Observation/o2", "Observation/never"] {
+            let entries = [entry("DELETE", "Observation/o1", None), entry("DELETE", target, None)];
+            let reply = post(&world, &token, "transaction", &entries).await;
+            assert_eq!((reply.status, reply.all().contains("entry[")), (404, false), "{}", reply.all());
+        }
+        let mut referring = observation("", "Patient/P1");
+        referring["hasMember"] = json!([{"reference": "Observation/o2"}]);
+        let reply = post(&world, &token, "transaction", &[good(), entry("POST", "Observation", Some(referring))]).await;
+        assert_eq!((reply.status, reply.all().contains("entry[")), (403, false), "{}", reply.all());
+        world.finish().await;
+    });
+}
+
+#[test]
+fn an_entry_that_lacks_what_it_is_to_store_is_told_so() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&c());
+        let lacking = [
+            entry("POST", "Observation", None),
+            entry("PUT", "Observation/o1", None),
+            entry("PATCH", "Observation/o1", None),
+        ];
+        let reply = post(&world, &token, "batch", &lacking).await;
+        assert_eq!(statuses(&reply), "400 400 400", "{}", reply.all());
+        for answer in reply.json()["entry"].as_array().unwrap() {
+            let told = &answer["response"]["outcome"]["issue"][0]["diagnostics"];
+            assert!(told.as_str().unwrap().contains("a `resource` in the entry"), "{told}");
+        }
+        world.finish().await;
+    });
+}
+
+#[test]
+fn the_record_of_a_transaction_says_that_it_is_one() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&c());
+        let mine = || entry("POST", "Observation", Some(observation("", "Patient/P1")));
+        let theirs = || entry("POST", "Observation", Some(observation("", "Patient/P2")));
+        assert_eq!(post(&world, &token, "transaction", &[mine()]).await.status, 200);
+        assert_eq!(post(&world, &token, "transaction", &[theirs()]).await.status, 403);
+        assert_eq!(post(&world, &token, "collection", &[mine()]).await.status, 400);
+        let records = world.finish().await;
+        let of = |name: &str| records.iter().filter(|entry| entry.record.interaction.as_deref() == Some(name)).count();
+        // One says what is intended, one what came of it, one that the other was denied.
+        assert_eq!((of("transaction"), of("batch"), of("create")), (3, 1, 0));
+        let told: Vec<_> = records.iter().filter(|entry| !entry.record.explanation.is_empty()).collect();
+        assert!(told.iter().any(|entry| entry.record.explanation[0] == "allowed: transaction"), "{told:?}");
     });
 }

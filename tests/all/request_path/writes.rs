@@ -363,6 +363,41 @@ fn conditions_of_a_grant_without_restriction_are_resolved_here() {
 }
 
 #[test]
+fn a_create_that_finds_one_names_the_version_that_is_there() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&u2());
+        let condition = "If-None-Exist: _id=o1";
+        let body = observation("", "");
+        let read = world.get("/fhir/Observation/o1", &token).await;
+        world.upstream.take_seen();
+        for (prefer, has_body) in [
+            ("Prefer: return=representation", true),
+            ("Prefer: handling=strict", true),
+            ("Prefer: return=minimal", false),
+            ("Prefer: return=OperationOutcome", false),
+        ] {
+            let reply = world.send("POST /fhir/Observation", &token, &[JSON, condition, prefer], &body).await;
+            assert_eq!(reply.status, 200, "{prefer}: {}", reply.all());
+            assert_eq!(reply.header("location"), format!("{BASE}/Observation/o1/_history/1"), "{prefer}");
+            assert_eq!(
+                (reply.header("etag"), reply.header("last-modified")),
+                ("W/\"1\"", read.header("last-modified"))
+            );
+            assert_eq!(reply.text(), if has_body { read.text() } else { "" }, "{prefer}");
+            assert_eq!(header_names(&reply).contains(&"content-type"), has_body, "{prefer}");
+            let seen = world.upstream.take_seen();
+            assert_eq!(seen[1].below_base(), "GET Observation/o1", "it stays a read: {seen:?}");
+        }
+        let records = world.finish().await;
+        let created = records.iter().filter(|entry| entry.record.interaction.as_deref() == Some("create"));
+        assert!(
+            created.clone().count() == 4 && created.clone().all(|entry| entry.record.outcome == Some(Ending::Released))
+        );
+    });
+}
+
+#[test]
 fn bodies_stay_out_of_every_log() {
     run(async {
         let world = World::new().await;
