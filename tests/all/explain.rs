@@ -427,6 +427,24 @@ fn a_forbid_that_decided_is_named() {
 }
 
 #[test]
+fn the_record_names_a_forbid_that_decided_and_the_client_is_not_told() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let own = "@id(\"no-obs\") forbid (principal, action, resource in ResourceType::\"Observation\");";
+        std::fs::write(directory.path().join("own.cedar"), own).unwrap();
+        let world = World::with(Settings { policies: directory.path().to_owned(), ..Settings::default() }).await;
+        let token = world.token(&Grant::user("user/*.rs", "Practitioner/d1", &["clinician"]));
+        let reply = world.send("GET /fhir/Observation/o1", &token, &["X-Request-Id: forbidden"], "").await;
+        assert_eq!(reply.status, 403);
+        assert!(!format!("{reply:?}").contains("no-obs"), "{reply:?}");
+        let records = world.finish().await;
+        let record = records.iter().find(|entry| entry.record.request_id.as_deref() == Some("forbidden")).unwrap();
+        assert_eq!(record.record.policies, ["no-obs"]);
+        assert!(record.record.explanation.contains(&"because: forbidden by no-obs".to_owned()));
+    });
+}
+
+#[test]
 fn all_mistakes_of_a_question_are_told_at_once() {
     let site = commands::Site::new("0ms");
     let config = site.config();
