@@ -134,7 +134,11 @@ pub fn command_verify(directory: &Path, anchored: Option<&Path>) -> Result<Strin
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.bad {
-            None => writeln!(f, "good: {} records in {} segments", self.records, self.segments)?,
+            None => {
+                let records = if self.records == 1 { "record" } else { "records" };
+                let segments = if self.segments == 1 { "segment" } else { "segments" };
+                writeln!(f, "good: {} {records} in {} {segments}", self.records, self.segments)?;
+            }
             Some(bad) if bad.seq == bad.through => writeln!(f, "BAD at record {}: {}", bad.seq, bad.what)?,
             Some(bad) => writeln!(f, "BAD in the records {} to {}: {}", bad.seq, bad.through, bad.what)?,
         }

@@ -129,11 +129,11 @@ impl Authorizer {
     fn permitted(&self, question: &Question<'_>) -> Result<Arc<[String]>, Denial> {
         match &*self.policies.judge(question) {
             Verdict::Permit(policies) => Ok(Arc::clone(policies)),
-            Verdict::Deny => {
+            Verdict::Deny(forbidding) => {
                 let resource_type = question.resource_type;
                 let diagnostics =
                     format!("no policy of this site permits this role to {} {resource_type}", verb(question.action));
-                Err(deny(DenialReason::PolicyDenied, diagnostics))
+                Err(Denial { policies: forbidding.to_vec(), ..deny(DenialReason::PolicyDenied, diagnostics) })
             }
             Verdict::Error => Err(deny(
                 DenialReason::PolicyError,

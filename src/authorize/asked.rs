@@ -184,6 +184,7 @@ pub(super) fn scope_insufficient(asked: &Asked<'_>, principal: &Principal) -> De
         reason: DenialReason::ScopeInsufficient,
         diagnostics: format!("expected a scope that covers it, such as `{missing}`"),
         missing_scope: Some(missing),
+        policies: Vec::new(),
     }
 }
 

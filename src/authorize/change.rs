@@ -26,7 +26,7 @@ pub(super) use self::matched::resources;
 use super::asked::Asked;
 use super::denial::deny;
 use super::policy::Action;
-use super::{Authorizer, DenialReason, Evidence, Obligations, OpenPage, Reach, UpstreamRequest};
+use super::{Authorizer, Denial, DenialReason, Evidence, Obligations, OpenPage, Reach, UpstreamRequest};
 use crate::authenticate::Principal;
 use crate::canonicalise::{FhirRequest, Return};
 use crate::error::Refusal;
@@ -290,10 +290,12 @@ impl Authorizer {
             return Ok(Step::Ask(reads, Box::new(Change { waiting, ..change })));
         }
         let conditions = &change.request.conditions;
-        let may_create = self.may_create(&change);
+        let creates = self.reach_of_creation(&change);
+        let may_create = creates.as_ref().is_ok_and(Reach::is_unrestricted);
         if conditions.if_none_match && !may_create {
             let diagnostics = format!("no policy of this site permits this role to create {resource_type}");
-            return Err(Refusal::Denied(deny(DenialReason::PolicyDenied, diagnostics)));
+            let policies = creates.err().map(|denial| denial.policies).unwrap_or_default();
+            return Err(Refusal::Denied(Denial { policies, ..deny(DenialReason::PolicyDenied, diagnostics) }));
         }
         if conditions.if_none_match || conditions.if_match.is_none() && !may_create {
             return Ok(Step::Ask(
@@ -305,12 +307,11 @@ impl Authorizer {
         Ok(Step::Ready(Box::new(ready)))
     }
 
-    /// Whether an update may bring something into being: by its own letter (SMART App Launch 2.2 counts it as an update), if a
-    /// policy permits the role to create.
-    fn may_create(&self, change: &Change) -> bool {
-        let resource_type = change.resource_type;
-        let asked = Asked::new(Action::Create, Letter::Update, resource_type);
-        self.reach(&asked, &change.principal).is_ok_and(|reach| reach.is_unrestricted())
+    /// What an update may bring into being: by its own letter (SMART App Launch 2.2 counts it as an update), if a policy permits
+    /// the role to create.
+    fn reach_of_creation(&self, change: &Change) -> Result<Reach, Denial> {
+        let asked = Asked::new(Action::Create, Letter::Update, change.resource_type);
+        self.reach(&asked, &change.principal)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The decision itself: scopes, contexts, policies, parameters, narrowing, in this order.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,6 +70,12 @@ impl Authorizer {
             software: Known::from(Named::Other),
             operations: Vec::new(),
         })
+    }
+
+    /// The roles that the policies speak of.
+    #[must_use]
+    pub fn roles(&self) -> &BTreeSet<String> {
+        self.policies.roles()
     }
 
     /// The same, with another bound on the entries of a batch or transaction.

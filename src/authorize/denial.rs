@@ -12,6 +12,8 @@ pub struct Denial {
     pub diagnostics: String,
     /// For `WWW-Authenticate: … error="insufficient_scope", scope="…"`.
     pub missing_scope: Option<String>,
+    /// The policies that forbid it, by id. Not for the client.
+    pub policies: Vec<String>,
 }
 
 /// Reasons of a [`Denial`]; each has a stable id, an issue type, a line in `docs/audit.md` and at least one case.
@@ -91,7 +93,7 @@ pub(super) fn type_not_served_for_one_patient(resource_type: ResourceType) -> De
 }
 
 pub(super) fn deny(reason: DenialReason, diagnostics: impl Into<String>) -> Denial {
-    Denial { reason, diagnostics: diagnostics.into(), missing_scope: None }
+    Denial { reason, diagnostics: diagnostics.into(), missing_scope: None, policies: Vec::new() }
 }
 
 /// The reason of the context that came nearest to a permit is the one to tell.
@@ -109,7 +111,14 @@ pub(super) fn keep_nearest(nearest: &mut Option<Denial>, denial: Denial) {
         | DenialReason::DocumentOutsideGrant
         | DenialReason::VersionUnknown => 4,
     };
-    if nearest.as_ref().is_none_or(|kept| depth(kept) < depth(&denial)) {
-        *nearest = Some(denial);
+    match nearest {
+        Some(kept) if depth(kept) > depth(&denial) => {}
+        // Each of these contexts would have sufficed, so all that forbid one of them decided.
+        Some(kept) if depth(kept) == depth(&denial) => {
+            let more = denial.policies.into_iter().filter(|policy| !kept.policies.contains(policy));
+            let more: Vec<String> = more.collect();
+            kept.policies.extend(more);
+        }
+        _ => *nearest = Some(denial),
     }
 }

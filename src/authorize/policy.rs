@@ -8,10 +8,11 @@
 //! scopes, and no policy sees the content of a resource.
 
 mod load;
+mod never;
 mod schema;
 mod slice;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -68,15 +69,23 @@ pub(crate) enum Asker<'a> {
 pub(crate) enum Verdict {
     /// Permitted by these.
     Permit(Arc<[String]>),
-    /// No policy permits it, or one forbids it.
-    Deny,
+    /// No policy permits it, or these forbid it.
+    Deny(Arc<[String]>),
     /// A policy failed to evaluate, or the question could not be put.
     Error,
+}
+
+impl Verdict {
+    /// No policy permits it, and none forbids it.
+    fn denied() -> Self {
+        Self::Deny(Arc::default())
+    }
 }
 
 /// The policies of one load.
 #[derive(Debug)]
 pub(crate) struct Policies {
+    roles: BTreeSet<String>,
     schema: Schema,
     slices: Slices,
     verdicts: Cache<Key, Arc<Verdict>>,
@@ -89,7 +98,12 @@ impl Policies {
     /// Every mistake, with its file.
     pub(crate) fn load(directory: Option<&Path>) -> Result<Self, Vec<PolicyError>> {
         let (schema, set) = load::load(directory)?;
-        Ok(Self { slices: Slices::cut(&set), schema, verdicts: Cache::new(REMEMBERED) })
+        Ok(Self { roles: load::roles(&set), slices: Slices::cut(&set), schema, verdicts: Cache::new(REMEMBERED) })
+    }
+
+    /// The roles that the policies speak of.
+    pub(crate) fn roles(&self) -> &BTreeSet<String> {
+        &self.roles
     }
 
     /// The verdict, from memory or fresh.
@@ -98,7 +112,7 @@ impl Policies {
             return verdict;
         }
         let slice = self.slices.of(question.action, question.resource_type);
-        let verdict = Arc::new(slice.map_or(Verdict::Deny, |slice| evaluate(question, slice, &self.schema)));
+        let verdict = Arc::new(slice.map_or_else(Verdict::denied, |slice| evaluate(question, slice, &self.schema)));
         self.verdicts.insert(Key::from(question), Arc::clone(&verdict));
         verdict
     }
@@ -111,13 +125,11 @@ fn evaluate(question: &Question<'_>, set: &cedar_policy::PolicySet, schema: &Sch
     if response.diagnostics().errors().next().is_some() {
         return Verdict::Error;
     }
+    let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    policies.sort_unstable();
     match response.decision() {
-        Decision::Allow => {
-            let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-            policies.sort_unstable();
-            Verdict::Permit(policies.into())
-        }
-        Decision::Deny => Verdict::Deny,
+        Decision::Allow => Verdict::Permit(policies.into()),
+        Decision::Deny => Verdict::Deny(policies.into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `firebreak check`: looks at everything that `serve` needs, changes nothing, and prints a line for each with the fix.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -111,12 +112,40 @@ fn certificate(config: &Config, clock: &Clock) -> Finding {
 fn policies(config: &Config) -> Finding {
     let bases = Bases::new(&config.fhir.upstream, &config.fhir.upstream, &config.fhir.aliases);
     match Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count) {
-        Ok(_) => Ok(config.policies.as_ref().map_or_else(|| "shipped".to_owned(), |path| path.display().to_string())),
+        Ok(authorizer) => {
+            let mut text =
+                config.policies.as_ref().map_or_else(|| "shipped".to_owned(), |path| path.display().to_string());
+            for (role, whose) in roles(config).iter().filter(|(role, _)| !authorizer.roles().contains(**role)) {
+                let whose = whose.join(", ");
+                let _ = write!(text, "; no policy speaks of the role `{role}` of {whose}");
+            }
+            Ok(text)
+        }
         Err(errors) => {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            Err(format!("{} mistakes\n{}", errors.len(), indent(&errors.join("\n"))))
+            let number = if errors.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", errors.len()) };
+            Err(format!("{number}\n{}", indent(&errors.join("\n"))))
         }
     }
+}
+
+/// The roles that the configuration gives, and to whom.
+fn roles(config: &Config) -> BTreeMap<&str, Vec<String>> {
+    let users = config.users.iter().map(|user| (&user.roles, format!("user `{}`", user.username)));
+    let providers = config.providers.iter().map(|provider| (&provider.roles, format!("provider `{}`", provider.id)));
+    let clients = config.clients.iter().flat_map(|client| {
+        let own = (&client.roles, format!("client `{}`", client.client_id));
+        [own]
+            .into_iter()
+            .chain(client.ehr.iter().map(|ehr| (&ehr.roles, format!("[client.ehr] of `{}`", client.client_id))))
+    });
+    let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (roles, whose) in users.chain(providers).chain(clients) {
+        for role in roles {
+            all.entry(role).or_default().push(whose.clone());
+        }
+    }
+    all
 }
 
 /// A directory that `serve` will write to: it can be made or written, and no other process has it.

@@ -18,13 +18,12 @@ use super::{Configured, Failure, say};
 use crate::clients::initial_access_token::{self, InitialAccessToken, MOST_USES};
 use crate::clients::registry::{self, Found};
 use crate::clients::stored::{NEVER, RegisteredBy, StoredClient, terms};
-use crate::config::{is_client_id, parse_duration};
+use crate::config::{is_client_id, parse_duration, unknown_scopes};
 use crate::grant::holdings;
 use crate::oauth::metadata::{ClientMetadata, SentMetadata, is_plain};
 use crate::oauth::redirect_uri;
 use crate::random;
 use crate::secret::Digest;
-use crate::smart::scope::Scope;
 use crate::store::StoreError;
 
 /// What those may register for at most who hold an initial access token that says nothing else.
@@ -202,19 +201,23 @@ impl Client {
 }
 
 async fn add(administration: &Administration, added: Added) -> Result<String, Failure> {
-    let metadata = metadata(&added)?;
-    let client_id = added.id.unwrap_or_else(random::client_id);
+    let client_id = added.id.clone().unwrap_or_else(random::client_id);
+    let mut mistakes = Vec::new();
     if !is_client_id(&client_id) {
-        return Err(Failure::Usage(format!(
+        mistakes.push(format!(
             "client id `{client_id}` must be at most 200 visible ASCII characters without quotes, backslash and colon"
-        )));
+        ));
     }
     if administration.config.clients.iter().any(|client| client.client_id == client_id) {
-        return Err(Failure::Usage(format!("client `{client_id}` is in the configuration file; give another id")));
+        mistakes.push(format!("client `{client_id}` is in the configuration file; give another id"));
     }
     if administration.config.users.iter().any(|user| user.username == client_id) {
-        return Err(Failure::Usage(format!("`{client_id}` is the name of a user; tokens would not tell them apart")));
+        mistakes.push(format!("`{client_id}` is the name of a user; tokens would not tell them apart"));
     }
+    let metadata = metadata(&added, &mut mistakes);
+    let (Some(metadata), true) = (metadata, mistakes.is_empty()) else {
+        return Err(Failure::Usage(mistakes.join("\nfirebreak: ")));
+    };
     let now = administration.clock.unix_seconds();
     let secret = added.secret.then(random::handle);
     let client = StoredClient {
@@ -247,17 +250,14 @@ async fn add(administration: &Administration, added: Added) -> Result<String, Fa
     Ok(lines.join("\n"))
 }
 
-/// What the options say, checked like what clients say of themselves.
-fn metadata(added: &Added) -> Result<ClientMetadata, Failure> {
+/// What the options say, checked like what clients say of themselves; what is wrong goes to `mistakes`.
+fn metadata(added: &Added, mistakes: &mut Vec<String>) -> Option<ClientMetadata> {
+    let before = mistakes.len();
     for uri in &added.redirect_uris {
-        redirect_uri::acceptable(uri).map_err(|expected| Failure::Usage(format!("redirect URI `{uri}` {expected}")))?;
+        let acceptable = redirect_uri::acceptable(uri);
+        mistakes.extend(acceptable.err().map(|expected| format!("redirect URI `{uri}` {expected}")));
     }
-    let known: Vec<Scope> = added.scope.split_whitespace().map(Scope::parse).collect();
-    if let Some(Scope::Unknown(unknown)) = known.iter().find(|scope| matches!(scope, Scope::Unknown(_))) {
-        return Err(Failure::Usage(format!(
-            "scope `{unknown}` is not known; scopes are written as in \"launch/patient openid patient/*.rs\""
-        )));
-    }
+    mistakes.extend(unknown_scopes(&added.scope, false));
     let method = match (added.public, added.secret) {
         (true, _) => "none",
         (_, true) => added.auth_method.as_deref().unwrap_or("client_secret_basic"),
@@ -268,7 +268,9 @@ fn metadata(added: &Added) -> Result<ClientMetadata, Failure> {
     } else {
         added.grant_types.clone()
     };
-    let jwks = added.jwks.as_deref().map(read_jwks).transpose()?;
+    let jwks =
+        added.jwks.as_deref().map(read_jwks).transpose().map_err(|problem| mistakes.push(problem)).ok().flatten();
+    let told = mistakes.len() > before;
     let sent = json!({
         "client_name": added.name,
         "redirect_uris": added.redirect_uris,
@@ -281,16 +283,23 @@ fn metadata(added: &Added) -> Result<ClientMetadata, Failure> {
         "dpop_bound_access_tokens": added.dpop_bound_access_tokens,
         "require_pushed_authorization_requests": added.require_pushed_authorization_requests,
     });
-    SentMetadata::read(sent.to_string().as_bytes())
-        .and_then(|sent| sent.checked(terms(&added.scope, RegisteredBy::Administrator.guard())))
-        .map_err(|problem| Failure::Usage(problem.expected.to_owned()))
+    let read = SentMetadata::read(sent.to_string().as_bytes())
+        .and_then(|sent| sent.checked(terms(&added.scope, RegisteredBy::Administrator.guard())));
+    match read {
+        Ok(metadata) => Some(metadata),
+        // It would be told a second time, in other words.
+        Err(_) if told => None,
+        Err(problem) => {
+            mistakes.push(problem.expected.to_owned());
+            None
+        }
+    }
 }
 
-fn read_jwks(path: &Path) -> Result<Value, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("`{}` cannot be read: {error}", path.display())))?;
-    serde_json::from_str(&text)
-        .map_err(|_| Failure::Usage(format!("`{}` must be a JWK Set: {{\"keys\": [...]}}", path.display())))
+fn read_jwks(path: &Path) -> Result<Value, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+    serde_json::from_str(&text).map_err(|_| format!("`{}` must be a JWK Set: {{\"keys\": [...]}}", path.display()))
 }
 
 async fn disable(administration: &Administration, client_id: &str) -> Result<String, Failure> {
@@ -336,8 +345,9 @@ async fn mint(administration: &Administration, token: Token) -> Result<String, F
         return Err(Failure::Usage("`--name` must be at most 200 visible characters".to_owned()));
     }
     let scopes: Vec<&str> = token.scope.split_whitespace().collect();
-    if let Some(unknown) = scopes.iter().find(|scope| matches!(Scope::parse(scope), Scope::Unknown(_))) {
-        return Err(Failure::Usage(format!("scope `{unknown}` is not known")));
+    let unknown = unknown_scopes(&token.scope, false);
+    if !unknown.is_empty() {
+        return Err(Failure::Usage(unknown.join("\nfirebreak: ")));
     }
     let now = administration.clock.unix_seconds();
     let expires = now.saturating_add(i64::try_from(token.expires.as_secs()).unwrap_or(i64::MAX));

@@ -16,7 +16,7 @@ use crate::authenticate::{Context, Principal};
 use crate::authorize::{Authorizer, Prospect};
 use crate::canonicalise::FhirRequest;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, unknown_scopes};
 use crate::error::Refusal;
 use crate::fhir::reference::LogicalId;
 use crate::fhir::resource_type::ResourceType;
@@ -27,7 +27,7 @@ use crate::forward::relied_on;
 use crate::gateway::Explanation;
 use crate::keys::Keys;
 use crate::origin::bases;
-use crate::smart::scope::Scopes;
+use crate::smart::scope::{Ineffective, Scopes};
 
 mod question;
 mod token;
@@ -99,7 +99,7 @@ pub(super) async fn explain(options: Options) -> Result<bool, Failure> {
     };
     let asker = match &options.token {
         Some(token) => token::examine(&config, token).await?,
-        None => Asker { principal: Ok(Arc::new(supposed)), remarks: Vec::new() },
+        None => Asker { principal: Ok(Arc::new(supposed)), remarks: remarks(&options, &config) },
     };
     let refused = asker.principal.as_ref().err().map(Explanation::of_refusal);
     let (whole, entries) = match (refused, asker.principal) {
@@ -121,17 +121,48 @@ fn why_not(refusal: &Refusal) -> Told {
 /// What is told of a request, or of one entry of a Bundle of requests.
 type Told = (Explanation, Ways);
 
+/// What of the parts of a token would come to nothing, which is no mistake where the site may yet have it.
+fn remarks(options: &Options, config: &Config) -> Vec<String> {
+    let scopes = options.scope.as_deref().unwrap_or_default();
+    let mut remarks: Vec<String> =
+        unknown_scopes(scopes, false).into_iter().map(|problem| format!("{problem} (it grants nothing)")).collect();
+    let uncheckable = |scope: &&str| Scopes::compile(scope).ineffective().contains(&Ineffective::Uncheckable);
+    remarks.extend(scopes.split_whitespace().filter(uncheckable).map(|scope| {
+        format!("scope `{scope}` has a condition that cannot be checked on one resource alone; it grants nothing")
+    }));
+    // Mistakes of the policies are told where they are asked.
+    if let Ok(authorizer) = authorizer(config) {
+        let unknown = options.role.iter().filter(|role| !authorizer.roles().contains(*role));
+        remarks.extend(unknown.map(|role| {
+            let known: Vec<&str> = authorizer.roles().iter().map(String::as_str).collect();
+            format!("no policy speaks of the role `{role}`; the policies have {}", known.join(", "))
+        }));
+    }
+    if let Some(client_id) = &options.client
+        && !config.clients.iter().any(|client| client.client_id == *client_id)
+    {
+        remarks.push(format!(
+            "the configuration has no client `{client_id}`; those of `firebreak client list` are not looked at"
+        ));
+    }
+    remarks
+}
+
+/// The stage that decides, as the configuration and the policies have it.
+fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
+    let bases = bases(config).map_err(|error| Failure::Usage(error.to_string()))?;
+    Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Failure::Usage(errors.join("\nfirebreak: "))
+    })
+}
+
 /// What the FHIR server must honour for a search to be confined.
 type Ways = Vec<(ResourceType, Way)>;
 
 /// What the stages that serve would decide, and what they would rely on; of a Bundle of requests also for each entry.
 fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> Result<(Told, Vec<Told>), Failure> {
-    let bases = bases(config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let authorizer = Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count).map_err(|errors| {
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Failure::Usage(errors.join("\nfirebreak: "))
-    })?;
-    let authorizer = authorizer.with_max_entries(config.fhir.max_entries);
+    let authorizer = authorizer(config)?.with_max_entries(config.fhir.max_entries);
     let authorizer = authorizer.with_search_by(config.fhir.search_by, &config.fhir.narrow_by);
     let authorizer = authorizer.with_software(Known::from(config.fhir.software));
     let authorizer = authorizer.with_operations(config.fhir.operations.clone());

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::raw::values;
 use super::reader::{At, Reader, Section, plain_url};
+use super::scope::unknown_scopes;
 use super::{
     AssertionAudience, Client, ClientAuthentication, Dpop, Ehr, FhirContextForm, GrantType, JwksUri, SecretSent,
 };
@@ -14,6 +15,7 @@ use crate::jose::AssertionAlgorithm;
 use crate::oauth::redirect_uri;
 use crate::outbound::Guard;
 use crate::secret::Digest;
+use crate::smart::scope::MOST;
 
 pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path) -> Client {
     let line = section.line();
@@ -39,7 +41,7 @@ pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, dire
     let introspects = section.flag(reader, "introspects").unwrap_or(false);
     let launch_urls = launch_urls(reader, &mut section);
     let origins = origins(reader, &mut section);
-    let scope = section.string(reader, "scope").map_or_else(String::new, |scope| scope.value);
+    let scope = scope(reader, &mut section);
     let roles = section.strings(reader, "roles");
     let has_lifetime = section.has("access_token_lifetime");
     let (least, most, otherwise) = (Duration::from_secs(30), Duration::from_secs(3600), Duration::from_secs(300));
@@ -96,6 +98,19 @@ pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, dire
     };
     agree(reader, line, &client, redirects_written);
     client
+}
+
+/// The scopes, each of which is one.
+fn scope<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> String {
+    let Some(scope) = section.string(reader, "scope") else { return String::new() };
+    let number = scope.value.split_whitespace().count();
+    if number > MOST {
+        reader.mistake(scope.line, format!("`scope` may hold at most {MOST} scopes, not {number}"));
+    }
+    for problem in unknown_scopes(&scope.value, true) {
+        reader.mistake(scope.line, problem);
+    }
+    scope.value
 }
 
 /// What the keys of one client say must go together.

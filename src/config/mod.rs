@@ -25,6 +25,7 @@ mod provider;
 mod raw;
 mod reader;
 mod registration;
+mod scope;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -33,6 +34,7 @@ pub use brands::Brands;
 pub use client::is_client_id;
 pub use provider::{ClaimMapping, FhirUserClaim, Provider, ProviderAuthentication};
 pub use reader::{Mistake, parse_duration};
+pub use scope::unknown_scopes;
 #[cfg(test)]
 pub(crate) use tests::providers as providers_for_test;
 

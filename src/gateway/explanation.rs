@@ -72,6 +72,9 @@ pub struct Refused {
     /// A scope that the request would need.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_scope: Option<String>,
+    /// The policies that forbid it, by id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
 }
 
 /// Longest sentence in a record, in bytes; what is cut ends in `…`.
@@ -123,11 +126,14 @@ impl Explanation {
     /// Of why not.
     #[must_use]
     pub fn of_refusal(refusal: &Refusal) -> Self {
-        let (diagnostics, missing_scope) = match refusal {
-            Refusal::Denied(denial) => (denial.diagnostics.clone(), denial.missing_scope.clone()),
-            other => (other.sentence().to_owned(), None),
+        let (diagnostics, missing_scope, policies) = match refusal {
+            Refusal::Denied(denial) => {
+                (denial.diagnostics.clone(), denial.missing_scope.clone(), denial.policies.clone())
+            }
+            other => (other.sentence().to_owned(), None, Vec::new()),
         };
-        Self::Deny(Refused { status: refusal.status().as_u16(), reason: refusal.reason(), diagnostics, missing_scope })
+        let (status, reason) = (refusal.status().as_u16(), refusal.reason());
+        Self::Deny(Refused { status, reason, diagnostics, missing_scope, policies })
     }
 
     /// Whether it is allowed, as far as token, request and policies tell.
@@ -190,7 +196,13 @@ impl Depending {
 impl Refused {
     fn sentences(&self) -> Vec<String> {
         let mut sentences = vec![format!("refused: {} ({})", self.reason, self.status)];
-        sentences.push(format!("because: {}", self.diagnostics));
+        match self.policies.as_slice() {
+            [] => sentences.push(format!("because: {}", self.diagnostics)),
+            policies => {
+                sentences.push(format!("because: forbidden by {}", policies.join(", ")));
+                sentences.push(format!("the client is told: {}", self.diagnostics));
+            }
+        }
         sentences.extend(self.missing_scope.iter().map(|scope| format!("missing scope: {scope}")));
         sentences
     }
@@ -297,6 +309,7 @@ mod tests {
             reason: "request_malformed",
             diagnostics: "ä".repeat(5_000),
             missing_scope: None,
+            policies: Vec::new(),
         });
         assert!(long.recorded().iter().all(|sentence| sentence.len() <= LONGEST + '…'.len_utf8()));
         assert!(long.sentences().iter().any(|sentence| sentence.len() > 10_000));

@@ -125,6 +125,9 @@ impl Record {
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         if self.explanation.is_empty() {
             self.explanation = Explanation::of_refusal(refusal).recorded();
+            if let Refusal::Denied(denial) = refusal {
+                self.policies.clone_from(&denial.policies);
+            }
         }
     }
 

@@ -115,6 +115,7 @@ fn clients_of_every_kind_are_added_listed_and_shown() {
         assert!(table.contains(part), "{part}: {table}");
     }
     let shown = done(&site, "show", &[id]);
+    assert!(shown.contains("require_pushed_authorization_requests  "), "{shown}");
     assert!(shown.contains("https://growth.example.org/cb") && !shown.contains(secret), "{shown}");
     assert_eq!(json(&site, "show", &["growth"])["scope"], "openid patient/*.rs");
     assert_eq!(json(&site, "show", &["filed"])["registered_by"], "the configuration file");
@@ -149,6 +150,14 @@ fn what_cannot_be_added_is_refused_with_what_was_expected() {
     assert!(uri.contains("redirect URI `http://growth.example.org/cb` must be https"), "{uri}");
     let scope = refused(&with("openid patient/*.rs", "openid patient/Observation.dus"));
     assert!(scope.contains("scope `patient/Observation.dus` is not known"), "{scope}");
+    let all = [
+        &with("openid patient/*.rs", "patient/Observaton.rs bogus")[..],
+        &["--id", "a:b", "--redirect-uri", "ftp://x"],
+    ];
+    let all = refused(&all.concat());
+    for expected in ["`a:b`", "`ftp://x`", "did you mean `patient/Observation.rs`?", "scope `bogus` is not known"] {
+        assert!(all.contains(expected), "lacks `{expected}`: {all}");
+    }
     let text = fs::read_to_string(site.config()).unwrap();
     let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     fs::write(site.config(), format!("{text}\n[[user]]\nusername = \"bob\"\npassword_hash = \"{hash}\"\n")).unwrap();

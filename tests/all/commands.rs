@@ -244,6 +244,46 @@ fn check_names_everything_that_fails_at_once() {
 }
 
 #[test]
+fn a_policy_that_never_applies_and_a_role_that_none_speaks_of_are_told() {
+    let site = Site::new("0s");
+    fs::create_dir(site.path("policies")).unwrap();
+    let text = fs::read_to_string(site.config()).unwrap();
+    let user = "[[user]]\nusername = \"amy\"\nroles = [\"clinican\"]\npassword_hash = \"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"";
+    fs::write(site.config(), format!("{text}\n[policies]\ndirectory = \"policies\"\n\n{user}\n")).unwrap();
+    let (code, told, _) = run(&["check", "--config", &site.config()]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("no policy speaks of the role `clinican` of user `amy`"), "{told}");
+    let own = "@id(\"no-obs\") forbid (principal, action, resource == ResourceType::\"Observation\");";
+    fs::write(site.path("policies/own.cedar"), own).unwrap();
+    let (code, told, _) = run(&["check", "--config", &site.config()]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("FAILED  policies: 1 mistake\n"), "{told}");
+    let expected = "policy file `own.cedar`: `no-obs`: it never applies";
+    assert!(told.contains(expected), "{told}");
+    let (code, _, told) = run(&["serve", "--config", &site.config()]);
+    assert!(code != 0 && told.contains(expected), "{code} {told}");
+}
+
+#[test]
+fn scopes_of_a_client_that_are_none_are_mistakes_of_the_configuration() {
+    let site = Site::new("0s");
+    let text = fs::read_to_string(site.config()).unwrap();
+    let client = "[[client]]\nclient_id = \"typing\"\nredirect_uris = [\"https://a.example/cb\"]\n";
+    let scope = "scope = \"patient/*.sr bogus patient/Observaton.rs\"\n";
+    fs::write(site.config(), format!("{text}\n{client}{scope}")).unwrap();
+    let line = text.lines().count() + 5;
+    let (code, told, _) = run(&["check", "--config", &site.config()]);
+    assert_eq!(code, 2, "{told}");
+    for expected in [
+        "scope `patient/*.sr` is not known: did you mean `patient/*.rs`?",
+        "scope `bogus` is not known: scopes are written as",
+        "scope `patient/Observaton.rs` is not known: did you mean `patient/Observation.rs`?",
+    ] {
+        assert!(told.contains(&format!("line {line}: {expected}")), "lacks `{expected}`: {told}");
+    }
+}
+
+#[test]
 fn a_configuration_with_mistakes_ends_serve_with_2_and_all_of_them_named() {
     let site = Site::new("0s");
     site.edit("[tls]", "[tlss]");

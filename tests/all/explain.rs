@@ -433,6 +433,68 @@ fn before_anything_ran_the_parts_of_a_token_are_enough_and_nothing_is_written() 
 }
 
 #[test]
+fn what_comes_to_nothing_is_told_beside_the_answer() {
+    let site = commands::Site::new("0ms");
+    let config = site.config();
+    let ask = |scope: &str, request: &str| {
+        let common = ["explain", "--config", &config, "--fhir-user", "Practitioner/7"];
+        commands::run(&[&common[..], &["--scope", scope, "--role", "clinican", "--client", "nobody", request]].concat())
+    };
+    let (code, out, err) = ask("patiente/*.rs user/Patient.rs?name=x user/*.rs", "GET /Observation");
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    for expected in [
+        "note: scope `patiente/*.rs` is not known: did you mean `patient/*.rs`? (it grants nothing)",
+        "note: no policy speaks of the role `clinican`; the policies have backend, clinician, patient, related_person",
+        "note: the configuration has no client `nobody`",
+    ] {
+        assert!(out.contains(expected), "lacks `{expected}`: {out}");
+    }
+    let (code, _, err) = ask("user/*.cruds", "PUT /Observation/o1");
+    assert_eq!(code, 2);
+    assert!(err.contains("give --body FILE"), "{err}");
+}
+
+#[test]
+fn a_forbid_that_decided_is_named() {
+    let site = commands::Site::new("0ms");
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    std::fs::write(site.config(), format!("{text}\n[policies]\ndirectory = \"policies\"\n")).unwrap();
+    std::fs::create_dir(site.path("policies")).unwrap();
+    let own = "@id(\"no-obs\") forbid (principal, action, resource in ResourceType::\"Observation\");";
+    std::fs::write(site.path("policies/own.cedar"), own).unwrap();
+    let config = site.config();
+    let ask = |role: &str, more: &[&str]| {
+        let common = ["explain", "--config", &config, "--scope", "user/*.rs", "--fhir-user", "Practitioner/7"];
+        commands::run(&[&common[..], &["--role", role], more].concat())
+    };
+    let (code, out, _) = ask("clinician", &["GET /Observation/o1"]);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("because: forbidden by no-obs\nthe client is told: no policy of this site permits"), "{out}");
+    let (_, out, _) = ask("clinician", &["--json", "GET /Observation/o1"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["policies"], serde_json::json!(["no-obs"]));
+    let (_, out, _) = ask("nurse", &["GET /Patient/p1"]);
+    assert!(out.contains("because: no policy of this site permits"), "{out}");
+}
+
+#[test]
+fn the_record_names_a_forbid_that_decided_and_the_client_is_not_told() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let own = "@id(\"no-obs\") forbid (principal, action, resource in ResourceType::\"Observation\");";
+        std::fs::write(directory.path().join("own.cedar"), own).unwrap();
+        let world = World::with(Settings { policies: directory.path().to_owned(), ..Settings::default() }).await;
+        let token = world.token(&Grant::user("user/*.rs", "Practitioner/d1", &["clinician"]));
+        let reply = world.send("GET /fhir/Observation/o1", &token, &["X-Request-Id: forbidden"], "").await;
+        assert_eq!(reply.status, 403);
+        assert!(!format!("{reply:?}").contains("no-obs"), "{reply:?}");
+        let records = world.finish().await;
+        let record = records.iter().find(|entry| entry.record.request_id.as_deref() == Some("forbidden")).unwrap();
+        assert_eq!(record.record.policies, ["no-obs"]);
+        assert!(record.record.explanation.contains(&"because: forbidden by no-obs".to_owned()));
+    });
+}
+
+#[test]
 fn all_mistakes_of_a_question_are_told_at_once() {
     let site = commands::Site::new("0ms");
     let config = site.config();

@@ -1,11 +1,13 @@
 //! Reading policies: the shipped ones and those of the site's directory, validated as one set, all mistakes at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator};
+use miette::Diagnostic;
 
+use super::never::{is_never, never_holds};
 use super::schema::schema_text;
 
 /// The policies in `policies/` of the source, by file name.
@@ -60,22 +62,62 @@ pub(super) fn parse(
     for (file, text) in files {
         match text.parse::<PolicySet>() {
             Ok(parsed) => collect(file, &parsed, &mut set, &mut origin, &mut errors),
-            Err(problem) => errors.push(error(file, one_line(&problem.to_string()))),
+            Err(problems) => {
+                errors.extend(problems.iter().map(|problem| error(file, at(text, problem) + &one_line(problem))));
+            }
         }
     }
     let schema = match Schema::from_cedarschema_str(&schema_text()) {
         Ok((schema, _)) => schema,
         Err(problem) => {
-            errors.push(error("firebreak.cedarschema", one_line(&problem.to_string())));
+            errors.push(error("firebreak.cedarschema", one_line(&problem)));
             return Err(errors);
         }
     };
     let validator = Validator::new(schema);
-    for problem in validator.validate(&set, ValidationMode::Strict).validation_errors() {
-        let file = origin.get(&problem.policy_id().to_string()).map_or("", String::as_str);
-        errors.push(error(file, one_line(&problem.to_string())));
-    }
+    errors.extend(mistakes(files, &set, &origin, &validator));
     if errors.is_empty() { Ok((validator.schema().clone(), set)) } else { Err(errors) }
+}
+
+/// What the validator finds, and what it finds harmless and is not.
+fn mistakes(
+    files: &BTreeMap<String, String>,
+    set: &PolicySet,
+    origin: &BTreeMap<String, String>,
+    validator: &Validator,
+) -> Vec<PolicyError> {
+    let validated = validator.validate(set, ValidationMode::Strict);
+    let mistake = |id: &PolicyId, place: Option<&dyn Diagnostic>, problem: &str| {
+        let file = origin.get(&id.to_string()).map_or("", String::as_str);
+        let text = files.get(file).map_or("", String::as_str);
+        error(file, place.map(|place| at(text, place)).unwrap_or_default() + problem)
+    };
+    let mut found: Vec<PolicyError> = Vec::new();
+    let mut invalid = BTreeSet::new();
+    for problem in validated.validation_errors() {
+        invalid.insert(problem.policy_id().clone());
+        found.push(mistake(problem.policy_id(), Some(problem), &one_line(problem)));
+    }
+    let mut never = BTreeSet::new();
+    for warning in validated.validation_warnings() {
+        match warning {
+            _ if is_never(warning) => drop(never.insert(warning.policy_id().clone())),
+            // What is read is not what is evaluated. Letters of several scripts are not refused: they may be a site's own words.
+            ValidationWarning::BidiCharsInString(_) | ValidationWarning::BidiCharsInIdentifier(_) => {
+                found.push(mistake(warning.policy_id(), Some(warning), &one_line(warning)));
+            }
+            _ => {}
+        }
+    }
+    for policy in set.policies().filter(|policy| !invalid.contains(policy.id())) {
+        let id = policy.id();
+        let mut problems = never_holds(policy, validator);
+        if problems.is_empty() && never.contains(id) {
+            problems.push("it never applies: what it asks for excludes each other".to_owned());
+        }
+        found.extend(problems.iter().map(|problem| mistake(id, None, &format!("`{id}`: {problem}"))));
+    }
+    found
 }
 
 fn read(directory: &Path) -> Result<Vec<(String, String)>, String> {
@@ -116,6 +158,12 @@ fn collect(
     }
 }
 
+/// The roles that the policies name.
+pub(super) fn roles(set: &PolicySet) -> BTreeSet<String> {
+    let named = set.policies().flat_map(Policy::entity_literals);
+    named.filter(|uid| uid.type_name().to_string() == "Role").map(|uid| uid.id().unescaped().to_owned()).collect()
+}
+
 /// What the validator lets pass, and would not do what its author means.
 fn objections(policy: &Policy) -> impl Iterator<Item = String> {
     let annotations = policy
@@ -140,6 +188,15 @@ fn error(file: &str, problem: impl Into<String>) -> PolicyError {
     PolicyError { file: file.to_owned(), problem: problem.into() }
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Where in `text` it is, `line 3, column 8: `, as far as it is told.
+fn at(text: &str, problem: &dyn Diagnostic) -> String {
+    let label = problem.labels().and_then(|mut labels| labels.next());
+    let Some(before) = label.and_then(|label| text.get(..label.offset())) else { return String::new() };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {line}, column {column}: ")
+}
+
+fn one_line(problem: &impl ToString) -> String {
+    problem.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

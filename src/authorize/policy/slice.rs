@@ -55,7 +55,7 @@ fn concerns_action(policy: &Policy, action: Option<&EntityUid>) -> bool {
 
 fn concerns_resource(constraint: &ResourceConstraint, within: &[EntityUid]) -> bool {
     match constraint {
-        // Every resource is a `Resource`: other types do not pass validation.
+        // A policy `is` of any type is kept: it may have a say, and the whole set says which.
         ResourceConstraint::Any | ResourceConstraint::Is(_) => true,
         ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
             within.contains(uid)

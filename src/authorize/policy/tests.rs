@@ -55,6 +55,10 @@ fn roles(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+fn forbidden_by(policy: &str) -> Verdict {
+    Verdict::Deny([policy.to_owned()].into())
+}
+
 /// Policies from a directory with these files beside the shipped ones.
 fn with_files(files: &[(&str, &str)]) -> Result<Policies, Vec<PolicyError>> {
     let directory = tempfile::tempdir().unwrap();
@@ -107,7 +111,7 @@ fn the_shipped_policies_decide_the_cases_beside_them() {
                 ..question(asker, action(&case.action), &case.resource_type)
             };
             let expected =
-                if case.expect.is_empty() { Verdict::Deny } else { Verdict::Permit(case.expect.clone().into()) };
+                if case.expect.is_empty() { Verdict::denied() } else { Verdict::Permit(case.expect.clone().into()) };
             assert_eq!(*policies.judge(&question), expected, "{file}: {}", case.description);
             assert_eq!(whole(None, &question), expected, "{file}: {}", case.description);
             count += 1;
@@ -131,7 +135,10 @@ fn a_forbid_of_the_site_wins() {
     let own = "@id(\"no-audit-events\") forbid (principal, action, resource in ResourceType::\"AuditEvent\");";
     let policies = with_files(&[("own.cedar", own)]).unwrap();
     let clinician = roles(&["clinician"]);
-    assert_eq!(*policies.judge(&question(Asker::User(&clinician), Action::Read, "AuditEvent")), Verdict::Deny);
+    assert_eq!(
+        *policies.judge(&question(Asker::User(&clinician), Action::Read, "AuditEvent")),
+        forbidden_by("no-audit-events")
+    );
     let other = policies.judge(&question(Asker::User(&clinician), Action::Read, "Patient"));
     assert_eq!(*other, Verdict::Permit(["clinician-reads-everything".to_owned()].into()));
 }
@@ -140,7 +147,7 @@ fn a_forbid_of_the_site_wins() {
 fn a_file_of_the_site_replaces_the_shipped_one_of_its_name() {
     let policies = with_files(&[("clinician.cedar", ""), ("notes.txt", "not a policy")]).unwrap();
     let (clinician, backend) = (roles(&["clinician"]), roles(&["backend"]));
-    assert_eq!(*policies.judge(&question(Asker::User(&clinician), Action::Read, "Patient")), Verdict::Deny);
+    assert_eq!(*policies.judge(&question(Asker::User(&clinician), Action::Read, "Patient")), Verdict::denied());
     let kept = policies.judge(&question(Asker::Client(&backend), Action::Read, "Patient"));
     assert_eq!(*kept, Verdict::Permit(["backend-client-reads-everything".to_owned()].into()));
 }
@@ -154,7 +161,7 @@ fn a_policy_may_name_a_client() {
         policies.judge(&Question { client_id, level: Level::System, ..question })
     };
     assert_eq!(*ask("bulk1"), Verdict::Permit(["bulk1".to_owned()].into()));
-    assert_eq!(*ask("bulk2"), Verdict::Deny);
+    assert_eq!(*ask("bulk2"), Verdict::denied());
 }
 
 #[test]
@@ -187,7 +194,8 @@ fn what_would_not_do_what_it_says_is_refused_when_it_is_loaded() {
         ("@id(\"a\") @redact(\"Patient.telecom\") permit (principal, action, resource);", "`@redact` is not known"),
         ("@id(\"a\") permit (principal == ?principal, action, resource);", "without slots"),
         ("@id(\"clinician-reads-everything\") permit (principal, action, resource);", "is taken"),
-        ("@id(\"a\") permit (principal action, resource);", "own.cedar"),
+        ("\n@id(\"a\") permit (principal action, resource);", "`own.cedar`: line 2, column 28: "),
+        ("@id(\"a\")\npermit (principal, action, resource) when { context.nope };", "line 2, column "),
     ] {
         let problems = problems(text);
         assert!(problems.contains(expected), "{text}: {problems}");
@@ -214,10 +222,10 @@ fn a_verdict_is_remembered_by_everything_a_policy_can_read() {
     let policies = Policies::load(None).unwrap();
     let (patient, both) = (roles(&["patient"]), roles(&["patient", "clinician"]));
     let alone = question(Asker::User(&patient), Action::Read, "Observation");
-    assert_eq!(*policies.judge(&alone), Verdict::Deny);
+    assert_eq!(*policies.judge(&alone), Verdict::denied());
     assert!(matches!(*policies.judge(&Question { compartment: true, ..alone }), Verdict::Permit(_)));
     assert!(matches!(*policies.judge(&Question { asker: Asker::User(&both), ..alone }), Verdict::Permit(_)));
-    assert_eq!(*policies.judge(&Question { asker: Asker::Client(&both), ..alone }), Verdict::Deny);
+    assert_eq!(*policies.judge(&Question { asker: Asker::Client(&both), ..alone }), Verdict::denied());
     assert!(Arc::ptr_eq(&policies.judge(&alone), &policies.judge(&alone)));
 }
 
@@ -252,6 +260,11 @@ fn any_policy() -> impl Strategy<Value = String> {
         })
 }
 
+fn sliced(set: &cedar_policy::PolicySet, schema: &Schema) -> Policies {
+    let (slices, schema) = (Slices::cut(set), schema.clone());
+    Policies { roles: load::roles(set), slices, schema, verdicts: Cache::new(100) }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -260,7 +273,7 @@ proptest! {
         let files: BTreeMap<String, String> =
             own.iter().enumerate().map(|(at, text)| (format!("{at}.cedar"), format!("@id(\"p{at}\") {text}"))).collect();
         let (schema, set) = load::parse(&files, Vec::new()).unwrap();
-        let policies = Policies { slices: Slices::cut(&set), schema: schema.clone(), verdicts: Cache::new(100) };
+        let policies = sliced(&set, &schema);
         let held = roles(&held);
         for asker in [Asker::User(&held), Asker::Client(&held)] {
             for action in Action::ALL {
@@ -288,11 +301,13 @@ fn a_policy_can_tell_one_operation_from_another() {
     let read = question(Asker::User(&clinician), Action::Read, "Observation");
     let by = |operation| Question { operation, ..read };
     assert!(matches!(*policies.judge(&by(None)), Verdict::Permit(_)));
-    assert_eq!(*policies.judge(&by(Some("everything"))), Verdict::Deny);
+    assert_eq!(*policies.judge(&by(Some("everything"))), forbidden_by("no-records"));
     assert!(matches!(*policies.judge(&by(Some("lastn"))), Verdict::Permit(_)));
     let merger = ["merger".to_owned()];
     let merge = question(Asker::Client(&merger), Action::Operation, "Patient");
     assert!(matches!(*policies.judge(&Question { operation: Some("merge"), ..merge }), Verdict::Permit(_)));
-    assert_eq!(*policies.judge(&Question { operation: Some("expunge"), ..merge }), Verdict::Deny);
-    assert_eq!(*policies.judge(&merge), Verdict::Deny);
+    assert_eq!(*policies.judge(&Question { operation: Some("expunge"), ..merge }), Verdict::denied());
+    assert_eq!(*policies.judge(&merge), Verdict::denied());
 }
+
+mod never;

@@ -111,9 +111,10 @@ impl Known {
     /// One line for each member.
     pub(super) fn text(&self) -> String {
         let everything = self.everything();
-        let members = everything.as_object().into_iter().flatten();
+        let members = || everything.as_object().into_iter().flatten();
+        let width = members().map(|(name, _)| name.len()).max().unwrap_or_default();
         let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        members.map(|(name, value)| format!("{name:30}{}", shown(value))).collect::<Vec<_>>().join("\n")
+        members().map(|(name, value)| format!("{name:width$}  {}", shown(value))).collect::<Vec<_>>().join("\n")
     }
 }
 

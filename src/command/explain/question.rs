@@ -25,6 +25,9 @@ pub(super) fn read(options: &Options, path: &str, base: &str, mistakes: &mut Vec
     });
     let body = body.and_then(Result::ok).unwrap_or_default();
     let (method, target) = line?;
+    if options.body.is_none() && matches!(method, Method::PUT | Method::PATCH) {
+        mistakes.push(format!("a {method} has a body: give --body FILE, or `--body -` for standard input"));
+    }
     if !body.is_empty() && !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type(&method, &target)));
     }

@@ -71,6 +71,7 @@ impl Filter {
                 diagnostics: "the document has a part that this grant does not reach, and is given whole or not at all"
                     .to_owned(),
                 missing_scope: None,
+                policies: Vec::new(),
             }));
         }
         edits.retain_members(bundle, |member| MEMBERS.contains(&&*member.name_bytes()));
