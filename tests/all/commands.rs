@@ -36,7 +36,10 @@ pub(crate) struct Site {
 
 /// An address that nobody listens on.
 pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    // Below the ports that connections get by themselves: one of those could be taken before it is listened on.
+    let ports = std::iter::repeat_with(|| 10_000 + u16::from_le_bytes(firebreak::random::bytes::<2>()) % 20_000);
+    let mut bound = ports.take(1_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    bound.next().unwrap().local_addr().unwrap()
 }
 
 /// Answers `/metadata` and nothing else, until the test ends.
