@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, broadcast, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Clock;
 
@@ -208,11 +208,21 @@ impl Audit {
     /// Waits until what was queued is durable, and gives its number. When this is dropped before it is done, the writer
     /// notes that nobody waits any more.
     async fn wait(&self, queued: Queued) -> Result<u64, Unrecorded> {
-        let Queued { mut durable, deadline } = queued;
-        if let Ok(answer) = timeout_at(deadline, &mut durable).await {
-            return answer.map_err(|_| Unrecorded { why: Why::Failing });
+        let Queued { durable, deadline } = queued;
+        self.wait_until(durable, sleep_until(deadline)).await
+    }
+
+    /// The same, until `deadline` is over.
+    async fn wait_until(
+        &self,
+        mut durable: oneshot::Receiver<u64>,
+        deadline: impl Future<Output = ()>,
+    ) -> Result<u64, Unrecorded> {
+        tokio::select! {
+            biased;
+            answer = &mut durable => answer.map_err(|_| Unrecorded { why: Why::Failing }),
+            () = deadline => last_word(&mut durable).ok_or_else(|| self.late()),
         }
-        last_word(&mut durable).ok_or_else(|| self.late())
     }
 
     fn not_queued(&self, why: Why) -> Unrecorded {

@@ -107,6 +107,26 @@ fn at_the_deadline_a_number_is_taken_or_the_writer_learns_that_nobody_waits() {
     assert_eq!(writer.send(2), Err(2), "the waiter is still there, and does not wait any more");
 }
 
+/// The same for who waits: the record became durable after it was last looked for and before the deadline was over.
+#[test]
+fn a_record_that_becomes_durable_at_its_deadline_is_not_late() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let audit = start(&memory, options(directory.path()));
+    run(async {
+        let (writer, waiter) = oneshot::channel();
+        let at_the_deadline = async { assert_eq!(writer.send(2), Ok(())) };
+        assert_eq!(audit.wait_until(waiter, at_the_deadline).await.unwrap(), 2);
+        assert!(audit.healthy());
+        let (writer, waiter) = oneshot::channel::<u64>();
+        assert_eq!(audit.wait_until(waiter, async {}).await.unwrap_err().why, Why::Deadline);
+        assert!(writer.is_closed() && !audit.healthy());
+        audit.shutdown().await;
+    });
+    let entries = entries(&memory.lines());
+    assert_eq!(kinds(&entries), [EventKind::Start, EventKind::Stop]);
+}
+
 #[test]
 fn the_queue_is_bounded_and_a_record_that_finds_no_room_is_counted() {
     let directory = tempfile::tempdir().unwrap();
