@@ -13,14 +13,13 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::FhirRequest;
-use super::content::strict;
 use crate::error::{Malformed, MalformedKind, Refusal};
 use crate::fhir::facts::Facts;
 use crate::fhir::interaction::Interaction;
 use crate::fhir::links;
 use crate::fhir::reference::LogicalId as Id;
 use crate::fhir::resource_type::ResourceType;
-use crate::json::{Kind, Value};
+use crate::json::{Json, Kind, Value};
 use crate::listen::Inbound;
 
 /// A batch or a transaction, taken apart.
@@ -79,8 +78,8 @@ impl Entry {
 impl FhirRequest {
     /// Whether the Bundle in the body says that it is a transaction.
     pub(crate) fn is_transaction(&self) -> bool {
-        let says = |body: &Bytes| strict(body).is_ok_and(|json| kind(json.root()) == Some(BundleType::Transaction));
-        self.interaction == Interaction::Batch && says(&self.inbound.body)
+        let is = |json: &Json| kind(json.root()) == Some(BundleType::Transaction);
+        self.interaction == Interaction::Batch && self.json().is_ok_and(is)
     }
 
     /// The entries of the Bundle in the body.
@@ -88,8 +87,7 @@ impl FhirRequest {
     /// # Errors
     /// 400 when it is no batch or transaction, 413 when it has more than `most` entries.
     pub(crate) fn bundle(&self, most: usize) -> Result<Bundle, Refusal> {
-        let json = strict(&self.inbound.body)?;
-        let root = json.root();
+        let root = self.json()?.root();
         let expected = || Refusal::bad_request("expected a Bundle whose `type` is batch or transaction");
         let kind = kind(root).ok_or_else(expected)?;
         if !root.member("resourceType").is_some_and(|name| name.is("Bundle")) {

@@ -17,6 +17,17 @@ use crate::json::patch::Patch;
 use crate::json::{Json, Limits};
 
 impl FhirRequest {
+    /// The body as JSON, parsed when it is first asked for.
+    ///
+    /// # Errors
+    /// 400 when it is not strict JSON.
+    pub(super) fn json(&self) -> Result<&Json, Refusal> {
+        match self.json.get() {
+            Some(json) => Ok(json),
+            None => strict(&self.inbound.body).map(|json| self.json.get_or_init(|| json)),
+        }
+    }
+
     /// The resource to be stored.
     ///
     /// # Errors

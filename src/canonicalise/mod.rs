@@ -13,12 +13,15 @@ mod headers;
 mod operation;
 mod path;
 
+use std::sync::OnceLock;
+
 use crate::error::{Malformed, MalformedKind, Refusal, TokenProblem};
 use crate::fhir::history::HistoryQuery;
 use crate::fhir::interaction::Interaction;
 use crate::fhir::projection::Projection;
 use crate::fhir::resource_type::ResourceType;
 use crate::fhir::search::SearchQuery;
+use crate::json::Json;
 use crate::listen::Inbound;
 
 pub(crate) use bundle::{Bundle, BundleType, Entry};
@@ -46,6 +49,8 @@ pub struct FhirRequest {
     /// What a change depends on.
     pub(crate) conditions: Conditions,
     pub(crate) inbound: Inbound,
+    /// The body, once it was parsed whole.
+    json: OnceLock<Json>,
     _parsed: (),
 }
 
@@ -96,6 +101,7 @@ impl FhirRequest {
             arguments,
             conditions,
             inbound,
+            json: OnceLock::new(),
             _parsed: (),
         })
     }
