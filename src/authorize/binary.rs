@@ -176,19 +176,19 @@ impl Authorizer {
         })
     }
 
-    /// Whether more of Binary is asked for than one by its id, and security contexts could hide some of it. A search and a
-    /// history are judged by what is in them, not by what that refers to; a patch keeps what it does not name, so its outcome is
-    /// what is there; and an operation on a Binary tells of it.
+    /// Whether something else is asked of Binary than to read one by its id or to create one, and security contexts could hide
+    /// some of it. A search and a history are judged by what is in them, not by what that refers to; a patch keeps what it does
+    /// not name, so its outcome is what is there; an operation on a Binary tells of it; and what is hidden is not written over
+    /// or taken away either: a Binary is to its security context as a part of it (R4 binary.html#security-context).
     pub(super) fn needs_contexts(&self, asked: &Asked<'_>, principal: &Principal) -> Option<Denial> {
-        let tells = match asked.action {
+        let touches = match asked.action {
             Action::Read => asked.operation.is_some(),
-            Action::Patch => true,
-            other => !other.changes(),
+            action => action != Action::Create,
         };
-        let hidden = asked.resource_type == ResourceType::BINARY && tells && !self.reads_everything(principal);
+        let hidden = asked.resource_type == ResourceType::BINARY && touches && !self.reads_everything(principal);
         hidden.then(|| {
-            let diagnostics = "Binary is read by its id; its versions and searches, patches of it and operations on it are \
-                               served to grants that read everything";
+            let diagnostics = "Binary is read by its id; its versions and searches, changes of one that is there and operations on it \
+                               are served to grants that read everything";
             deny(DenialReason::TypeNotServed, diagnostics)
         })
     }

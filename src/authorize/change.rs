@@ -105,8 +105,12 @@ pub struct Changed {
     pub(crate) resource_type: ResourceType,
     /// `None` for a create: the upstream chooses it.
     pub(crate) id: Option<Id>,
+    /// Whether it is a create that finds one instead where one matches (`If-None-Exist`): the upstream tells which.
+    pub(crate) conditional: bool,
     /// What the grant may read of the type: only that is shown.
     pub(crate) readable: Option<Reach>,
+    /// Whether the resource was asked back.
+    pub(crate) representation: bool,
     /// Whose data it is, before and after, for the record.
     pub(crate) patients: Vec<String>,
 }

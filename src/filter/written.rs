@@ -63,11 +63,12 @@ impl Filter {
                 told,
             });
         }
-        let created = written.status == StatusCode::CREATED || changed.verb == Verb::Create;
+        let creates = changed.verb == Verb::Create;
+        let created = written.status == StatusCode::CREATED || creates && !changed.conditional;
         let mut headers = HeaderMap::new();
         let here = self.here(changed.resource_type, &place);
-        insert(&mut headers, if created { LOCATION } else { CONTENT_LOCATION }, &here);
-        let body = match resource {
+        insert(&mut headers, if created || creates { LOCATION } else { CONTENT_LOCATION }, &here);
+        let body = match resource.filter(|_| changed.representation) {
             Some(json) => self.shown(&json, obligations)?,
             None => Bytes::new(),
         };

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use super::client::{fhir_json, text};
 use super::target::{RequestLine, below, encode};
 use super::{Answered, Upstream};
-use crate::authorize::{Transaction, UpstreamRequest, Verb, Write};
+use crate::authorize::{Transaction, TransactionEntry, UpstreamRequest, Verb, Write};
 use crate::error::UpstreamFault;
 use crate::json::quote_into;
 
@@ -59,12 +59,15 @@ impl Upstream {
         request_id: &str,
     ) -> Result<Answered, UpstreamFault> {
         let body = bundle(transaction);
-        let writes = transaction.entries.iter().filter_map(|entry| match &entry.request {
-            UpstreamRequest::Write(write) if write.verb != Verb::Delete => Some(write),
+        // One preference for all. What is read must come back, and then what is written does too: the filter drops it where
+        // it was not to. Without reads, nothing is asked back unless everything may be.
+        let reads = |entry: &TransactionEntry| !matches!(entry.request, UpstreamRequest::Write(_));
+        let mut writes = transaction.entries.iter().filter_map(|entry| match &entry.request {
+            UpstreamRequest::Write(write) if write.verb != Verb::Delete => Some(write.representation),
             _ => None,
         });
-        // One preference for all: nothing is asked back unless everything may be.
-        let representation = writes.clone().next().is_some() && writes.clone().all(|write| write.representation);
+        let representation =
+            transaction.entries.iter().any(reads) || writes.next() == Some(true) && writes.all(|one| one);
         let request = self.changing(Method::POST, "", HeaderMap::new(), Some(body), representation, request_id)?;
         let (status, headers, body) = self.once(request).await?;
         if status == StatusCode::OK {

@@ -80,6 +80,8 @@ fn ready(change: &Change, write: Write, patients: Vec<String>) -> Ready {
         verb: write.verb,
         resource_type: write.resource_type,
         id: write.id.clone(),
+        conditional: false,
+        representation: write.representation,
         readable: change.readable.clone(),
         patients,
     };
@@ -96,6 +98,14 @@ impl Ready {
             terms(write);
         }
         self
+    }
+
+    /// The same create, unless this search finds one (R4 http.html section 3.1.0.8.1).
+    pub(super) fn unless_found(mut self, parameters: Vec<(String, String)>) -> Self {
+        if let Some(changed) = &mut self.obligations.changed {
+            changed.conditional = true;
+        }
+        self.with(|write| write.if_none_exist = Some(parameters))
     }
 
     /// The same, about the data of these patients too.

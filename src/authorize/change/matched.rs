@@ -41,11 +41,7 @@ impl Authorizer {
             let body = change.body()?;
             let prepared = self.prepare(change.terms(), body, None)?;
             let ready = self.write(&change, Verb::Create, None, body, None)?;
-            return Ok(super::after_lookups(
-                change,
-                prepared,
-                ready.with(|write| write.if_none_exist = Some(parameters)),
-            ));
+            return Ok(super::after_lookups(change, prepared, ready.unless_found(parameters)));
         }
         parameters.push(("_count".to_owned(), "2".to_owned()));
         let search = UpstreamRequest::Search { resource_type, parameters };
@@ -97,7 +93,7 @@ impl Authorizer {
         let prepared = self.prepare(change.terms(), body, None)?;
         let parameters = self.parameters(change.condition())?;
         let ready = self.write(&change, Verb::Create, None, body, None)?;
-        Ok(super::after_lookups(change, prepared, ready.with(|write| write.if_none_exist = Some(parameters))))
+        Ok(super::after_lookups(change, prepared, ready.unless_found(parameters)))
     }
 
     fn one_matched(&self, change: Change, only: Value<'_>) -> Result<Step, Refusal> {

@@ -326,6 +326,8 @@ fn what_its_security_context_hides_is_told_by_no_patch_and_no_operation() {
         let some = world.token(&Grant::user("user/Binary.cruds", "Practitioner/d1", &["clinician"]));
         assert_eq!(world.get("/fhir/Binary/theirs", &some).await.status, 404);
         asked(&world);
+        let body =
+            |id: &str| format!(r#"{{"resourceType":"Binary","id":"{id}","contentType":"text/plain","data":"eA=="}}"#);
         let denied = |reply: &Reply| reply.status == 403 && !reply.text().contains("aGVsbG8=");
         for id in ["theirs", "never"] {
             for patch in ["[]", r#"[{"op":"remove","path":"/securityContext"}]"#] {
@@ -334,11 +336,21 @@ fn what_its_security_context_hides_is_told_by_no_patch_and_no_operation() {
             }
             let reply = world.get(&format!("/fhir/Binary/{id}/$meta"), &some).await;
             assert!(denied(&reply), "{id}: {}", reply.all());
+            // Nor does anybody write over what is hidden, or take it away.
+            for (method, body) in [("PUT", body(id)), ("DELETE", String::new())] {
+                let headers: &[&str] = if body.is_empty() { &[] } else { &[JSON] };
+                let reply = world.send(&format!("{method} /fhir/Binary/{id}"), &some, headers, &body).await;
+                assert!(denied(&reply), "{method} {id}: {}", reply.all());
+            }
         }
         assert!(asked(&world).is_empty(), "decided without looking");
         let all = world.token(&Grant::user("user/*.cruds", "Practitioner/d1", &["clinician"]));
         let reply = world.send("PATCH /fhir/Binary/theirs", &all, &[patch_json], "[]").await;
         assert_eq!(reply.status, 200, "{}", reply.all());
+        assert_eq!(world.send("PUT /fhir/Binary/theirs", &all, &[JSON], &body("theirs")).await.status, 200);
+        assert_eq!(world.send("DELETE /fhir/Binary/theirs", &all, &[], "").await.status, 204);
+        let new = r#"{"resourceType":"Binary","contentType":"text/plain","data":"eA=="}"#;
+        assert_eq!(world.send("POST /fhir/Binary", &some, &[JSON], new).await.status, 201);
         world.finish().await;
     });
 }

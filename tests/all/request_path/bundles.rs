@@ -368,3 +368,54 @@ fn the_record_of_a_transaction_says_that_it_is_one() {
         assert!(told.iter().any(|entry| entry.record.explanation[0] == "allowed: transaction"), "{told:?}");
     });
 }
+
+#[test]
+fn a_conditional_create_in_a_transaction_that_finds_one_creates_nothing() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&Grant::user("user/*.cruds", "Practitioner/d1", &["clinician"]));
+        let create = |condition: &str| {
+            let mut create = entry("POST", "Observation", Some(observation("", "Patient/P1")));
+            create["request"]["ifNoneExist"] = condition.into();
+            create
+        };
+        let reply = post(&world, &token, "transaction", &[create("_id=o1"), create("_id=never")]).await;
+        assert_eq!(statuses(&reply), "200 201", "{}", reply.all());
+        let answers = reply.json()["entry"].clone();
+        assert_eq!(answers[0]["response"]["location"], format!("{BASE}/Observation/o1/_history/1"));
+        assert_eq!(answers[0]["response"]["etag"], "W/\"1\"");
+        assert_eq!(answers[1]["response"]["location"], format!("{BASE}/Observation/n1/_history/1"));
+        world.finish().await;
+    });
+}
+
+#[test]
+fn what_a_transaction_reads_comes_back_whatever_is_preferred_of_what_it_writes() {
+    run(async {
+        let world = World::new().await;
+        world.plant("CANARY");
+        let read = || entry("GET", "Observation/o1", None);
+        let write = || entry("POST", "Observation", Some(observation("", "Patient/P1")));
+        let bundle = |entries: &[Value]| json!({"resourceType": "Bundle", "type": "transaction", "entry": entries});
+        let (reader, writer) =
+            (world.token(&c()), world.token(&Grant::patient("patient/Observation.c patient/Patient.r", "P1")));
+        for (token, entries, prefer, written) in [
+            (&reader, vec![write(), read()], "Prefer: return=minimal", false),
+            (&reader, vec![write(), read()], "Prefer: return=representation", true),
+            (&writer, vec![write(), entry("GET", "Patient/P1", None)], "Prefer: return=representation", false),
+            (&reader, vec![write()], "Prefer: return=minimal", false),
+        ] {
+            let reply = world.send("POST /fhir", token, &[JSON, prefer], &bundle(&entries).to_string()).await;
+            assert_eq!(reply.status, 200, "{}", reply.all());
+            let answers = reply.json()["entry"].clone();
+            assert_eq!(answers[0].get("resource").is_some(), written, "{prefer}: {}", reply.all());
+            assert!(entries.len() == 1 || answers[1]["resource"]["id"].is_string(), "{prefer}: {}", reply.all());
+            let preferred = if entries.len() == 1 { "return=minimal" } else { "return=representation" };
+            let seen = world.upstream.take_seen().pop().unwrap();
+            assert!(seen.headers.contains(&("prefer".into(), preferred.into())), "{:?}", seen.headers);
+        }
+        let reply = post(&world, &reader, "transaction", &[read()]).await;
+        assert_eq!(reply.json()["entry"][0]["resource"]["id"], "o1", "{}", reply.all());
+        world.finish().await;
+    });
+}

@@ -110,7 +110,7 @@ impl Store {
             ("POST", [_, "$validate"] | [_, _, "$validate"]) => outcome(412, "required", "CANARY something is missing"),
             ("GET", [resource_type, id]) => self.read(resource_type, id, None),
             ("GET", [resource_type, id, "_history", version]) => self.read(resource_type, id, Some(version)),
-            ("POST", []) => self.transaction(&seen.body),
+            ("POST", []) => self.transaction(seen),
             ("POST", [resource_type]) => self.create(resource_type, seen),
             ("PUT", [resource_type, id]) => self.update(resource_type, id, seen),
             ("DELETE", [resource_type, id]) => self.delete(resource_type, id, seen),

@@ -34,10 +34,10 @@ impl Store {
         self.say(made, seen)
     }
 
-    /// All entries or none.
-    pub(super) fn transaction(&mut self, body: &str) -> Answer {
+    /// All entries or none. Resources come back where they are preferred, not even read ones elsewhere: some servers do so.
+    pub(super) fn transaction(&mut self, seen: &Seen) -> Answer {
         let before = (self.resources.clone(), self.created);
-        match self.each(body) {
+        match self.each(&seen.body, header(seen, "prefer") == Some("return=representation")) {
             Ok(bundle) => Answer::fhir(bundle),
             Err(answer) => {
                 (self.resources, self.created) = before;
@@ -46,7 +46,7 @@ impl Store {
         }
     }
 
-    fn each(&mut self, body: &str) -> Result<String, Answer> {
+    fn each(&mut self, body: &str, representation: bool) -> Result<String, Answer> {
         let json = Json::parse(body.as_bytes().to_vec(), Limits::default()).unwrap();
         let entries: Vec<_> = json.root().member("entry").unwrap().elements().collect();
         // What will be created has its id before anything refers to it.
@@ -79,14 +79,15 @@ impl Store {
                 }
                 "DELETE" => self.put_version(resource_type, id, None, text("ifMatch").as_deref(), false),
                 _ => {
-                    answers.push(self.read_entry(&url));
+                    answers.push(self.read_entry(&url, representation));
                     continue;
                 }
             }?;
             answers.push(match done.resource {
                 None => format!(r#"{{"response":{{"status":"{} Done"}}}}"#, done.status),
                 Some((place, version, text)) => format!(
-                    r#"{{"resource":{text},"response":{{"status":"{} Done","location":"{place}/_history/{version}","etag":"W/\"{version}\""}}}}"#,
+                    r#"{{{}"response":{{"status":"{} Done","location":"{place}/_history/{version}","etag":"W/\"{version}\""}}}}"#,
+                    if representation { format!(r#""resource":{text},"#) } else { String::new() },
                     done.status
                 ),
             });
@@ -97,7 +98,7 @@ impl Store {
         ))
     }
 
-    fn read_entry(&mut self, url: &str) -> String {
+    fn read_entry(&mut self, url: &str, representation: bool) -> String {
         let line = format!("GET {}/{url}", super::PATH);
         let answer = self.answer(&Seen { line, headers: Vec::new(), body: String::new() });
         let (status, body) = match answer {
@@ -108,7 +109,8 @@ impl Store {
             }
             _ => (500, String::from("{}")),
         };
-        format!(r#"{{"resource":{body},"response":{{"status":"{status} Done"}}}}"#)
+        let resource = if representation { format!(r#""resource":{body},"#) } else { String::new() };
+        format!(r#"{{{resource}"response":{{"status":"{status} Done"}}}}"#)
     }
 
     fn make(&mut self, resource_type: &str, body: &str, condition: Option<&str>) -> Result<Done, Answer> {
