@@ -63,11 +63,11 @@ impl Filter {
                 told,
             });
         }
-        let creates = changed.verb == Verb::Create;
-        let created = written.status == StatusCode::CREATED || creates && !changed.conditional;
+        let posted = changed.verb == Verb::Create;
+        let created = written.status == StatusCode::CREATED || posted && !changed.conditional;
         let mut headers = HeaderMap::new();
         let here = self.here(changed.resource_type, &place);
-        insert(&mut headers, if created || creates { LOCATION } else { CONTENT_LOCATION }, &here);
+        insert(&mut headers, if created || posted { LOCATION } else { CONTENT_LOCATION }, &here);
         let body = match resource.filter(|_| changed.representation) {
             Some(json) => self.shown(&json, obligations)?,
             None => Bytes::new(),
