@@ -254,22 +254,8 @@ fn place(reach: &Reach, allowance: &Allowance) -> String {
 
 /// What is read beside the request, as `forward` does.
 fn evidence(upstream: &UpstreamRequest) -> Vec<RequestLine> {
-    match upstream {
-        UpstreamRequest::Vread { resource_type, id, .. } => {
-            request_lines(&UpstreamRequest::Read { resource_type: *resource_type, id: id.clone() })
-        }
-        UpstreamRequest::Read { .. }
-        | UpstreamRequest::Search { .. }
-        | UpstreamRequest::SearchCompartment { .. }
-        | UpstreamRequest::History { .. }
-        | UpstreamRequest::Page { .. }
-        | UpstreamRequest::Each { .. }
-        | UpstreamRequest::PerType { .. }
-        | UpstreamRequest::Write(_)
-        | UpstreamRequest::Transaction(_)
-        | UpstreamRequest::Operation(_)
-        | UpstreamRequest::Nothing { .. } => Vec::new(),
-    }
+    let UpstreamRequest::Vread { resource_type, id, .. } = upstream else { return Vec::new() };
+    request_lines(&UpstreamRequest::Read { resource_type: *resource_type, id: id.clone() })
 }
 
 /// What becomes of what is not within reach.

@@ -276,55 +276,15 @@ fn configuration() -> Config {
         roles: vec!["clinician".to_owned()],
         ..config::Ehr::default()
     });
+    let plain = super::testing::config();
     Config {
-        server: config::Server {
-            listen: ([127, 0, 0, 1], 0).into(),
-            admin: None,
-            origin: ISSUER.parse().unwrap(),
-            danger_plain_http: false,
-            drain_delay: seconds(0),
-            drain_grace: seconds(0),
-        },
-        tls: None,
-        limits: config::Limits {
-            connections: 1,
-            connections_per_address: 1,
-            header_timeout: seconds(1),
-            body_timeout: seconds(1),
-            header_bytes: 1 << 14,
-            body_bytes: 1 << 20,
-            failed_credentials_per_minute: 10,
-        },
-        fhir: config::Fhir {
-            path: "/fhir".to_owned(),
-            upstream: "http://127.0.0.1:1/fhir".parse().unwrap(),
-            upstream_ca: None,
-            upstream_authorization: None,
-            aliases: Vec::new(),
-            connect_timeout: seconds(1),
-            timeout: seconds(1),
-            concurrency: 1,
-            response_bytes: 1 << 20,
-            max_count: 100,
-            max_entries: 100,
-            software: crate::fhir::software::Named::Other,
-            search_by: crate::fhir::way::SearchBy::Primary,
-            narrow_by: Vec::new(),
-            operations: Vec::new(),
-        },
-        state_directory: "unused".into(),
-        state_shared: false,
-        audit: config::Audit { directory: "unused".into(), on_failure: config::OnAuditFailure::Deny },
-        policies: None,
-        outbound_ca: None,
+        server: config::Server { origin: ISSUER.parse().unwrap(), ..plain.server },
         tokens: config::Tokens {
             access: seconds(300),
             refresh: seconds(90 * 86_400),
             session: seconds(28_800),
             ..config::Tokens::default()
         },
-        registration: None,
-        brands: None,
         clients: vec![
             app,
             client("server", ClientAuthentication::Secret(Digest::of("secret"))),
@@ -340,7 +300,7 @@ fn configuration() -> Config {
             roles: vec!["clinician".to_owned(), "researcher".to_owned()],
             patients: Vec::new(),
         }],
-        providers: Vec::new(),
+        ..plain
     }
 }
 
