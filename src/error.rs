@@ -4,16 +4,19 @@
 //! sentence. What depends on upstream data is always [`Refusal::NotFound`], byte-identical to "absent"; 403 is decided from
 //! token and request alone. An exhaustive `match` makes a new kind a compile error until it has all of these.
 
+mod challenge;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
+pub use self::challenge::{Challenge, Scheme};
 use crate::audit::Outcome;
 use crate::authorize::Denial;
 use crate::fhir::outcome::{IssueType, OperationOutcome, Severity};
 use crate::fhir::resource_type::ResourceType;
 use crate::jose::AccessTokenProblem;
-use crate::jose::dpop::{ALGORITHMS, ProofProblem};
+use crate::jose::dpop::ProofProblem;
 use crate::json::patch::PatchError;
 
 /// Why the request path gave no resource.
@@ -385,64 +388,6 @@ impl Refusal {
             Self::Throttled { .. } => (IssueType::Throttled, "too many requests; wait as long as `Retry-After` says"),
             Self::Unavailable(_) => {
                 (IssueType::Transient, "the gateway cannot record this exchange now, so nothing is released")
-            }
-        }
-    }
-}
-
-/// What the `WWW-Authenticate` header needs to know.
-#[derive(Debug, Clone, Copy)]
-pub struct Challenge<'a> {
-    /// The public FHIR base.
-    pub realm: &'a str,
-    /// How the request presented its token.
-    pub scheme: Scheme,
-}
-
-/// How a token is presented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// RFC 6750 section 2.1
-    #[default]
-    Bearer,
-    /// RFC 9449 section 7.1
-    Dpop,
-}
-
-impl Challenge<'_> {
-    /// The challenge of the scheme `DPoP` (RFC 9449 section 7.1).
-    fn dpop(&self, problem: Option<SenderProblem>) -> String {
-        let error = match problem {
-            None => "",
-            Some(SenderProblem::Token(_) | SenderProblem::Binding) => "error=\"invalid_token\", ",
-            Some(SenderProblem::Proof(ProofProblem::Nonce)) => "error=\"use_dpop_nonce\", ",
-            Some(SenderProblem::Proof(_)) => "error=\"invalid_dpop_proof\", ",
-        };
-        format!("DPoP realm=\"{}\", {error}algs=\"{}\"", self.realm, ALGORITHMS.join(" "))
-    }
-
-    /// RFC 6750 section 3.1, RFC 9449 section 7.1
-    fn insufficient_scope(&self, scope: &str) -> String {
-        let realm = self.realm;
-        let error = format!("error=\"insufficient_scope\", scope=\"{scope}\"");
-        match self.scheme {
-            Scheme::Bearer => format!("Bearer realm=\"{realm}\", {error}"),
-            Scheme::Dpop => format!("DPoP realm=\"{realm}\", {error}, algs=\"{}\"", ALGORITHMS.join(" ")),
-        }
-    }
-
-    fn text(&self, problem: TokenProblem) -> String {
-        let realm = self.realm;
-        match problem {
-            TokenProblem::Missing | TokenProblem::WrongScheme => format!("Bearer realm=\"{realm}\""),
-            TokenProblem::Ambiguous => format!("Bearer realm=\"{realm}\", error=\"invalid_request\""),
-            TokenProblem::Invalid | TokenProblem::Revoked => {
-                format!("Bearer realm=\"{realm}\", error=\"invalid_token\"")
-            }
-            TokenProblem::Expired => {
-                format!(
-                    "Bearer realm=\"{realm}\", error=\"invalid_token\", error_description=\"the token has expired\""
-                )
             }
         }
     }

@@ -7,6 +7,7 @@
 //! on every request. A token that is bound to a key comes with the scheme `DPoP` and a proof by that key, for this request,
 //! never seen before; a token that is not bound comes with the scheme `Bearer`. Does not decide what the principal may do.
 
+mod presented;
 mod proofs;
 
 use std::collections::HashSet;
@@ -14,9 +15,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use url::Url;
 
+pub use self::presented::Presented;
+use self::presented::Token;
 use self::proofs::{Proofs, Seen};
 use crate::admit::FailedCredentials;
 use crate::canonicalise::FhirRequest;
@@ -35,8 +37,6 @@ use crate::secret::Digest;
 use crate::smart::scope::Scopes;
 use crate::store::Store;
 
-/// Longest `Authorization` header that is looked at, bytes.
-const LONGEST_HEADER: usize = 8 * 1024;
 /// Verified tokens and compiled scope texts that are remembered.
 const REMEMBERED: u64 = 50_000;
 
@@ -155,21 +155,6 @@ impl Here {
         };
         self.clients.find(&claims.client_id).is_some() && user
     }
-}
-
-/// The credentials that came with a request, unchecked.
-#[derive(Clone, Debug)]
-pub struct Presented {
-    /// `Err`: there are several.
-    authorization: Result<Option<HeaderValue>, TokenProblem>,
-    address: IpAddr,
-}
-
-/// A token and how it is presented.
-#[derive(Clone, Copy)]
-struct Token<'a> {
-    scheme: Scheme,
-    text: &'a str,
 }
 
 /// Checks access tokens.
@@ -420,54 +405,6 @@ impl<R> Authenticated<R> {
     /// As if `principal` had sent the request. For `Authorizer::consider` alone, which gives no permit away.
     pub(crate) fn supposed(request: R, principal: Arc<Principal>) -> Self {
         Self { request, principal, next_nonce: None, proof: Arc::new(Verified(())) }
-    }
-}
-
-impl Presented {
-    /// What `inbound` presents. Costs no copy.
-    #[must_use]
-    pub fn with(inbound: &Inbound) -> Self {
-        let mut values = inbound.headers.get_all(AUTHORIZATION).iter();
-        let authorization = match (values.next(), values.next()) {
-            (only, None) => Ok(only.cloned()),
-            (_, Some(_)) => Err(TokenProblem::Ambiguous),
-        };
-        Self { authorization, address: inbound.peer.ip() }
-    }
-
-    /// In whose terms a refusal is told: of the scheme that was used, whatever else is wrong.
-    #[must_use]
-    pub fn scheme(&self) -> Scheme {
-        self.token().map_or(Scheme::Bearer, |token| token.scheme)
-    }
-
-    /// The token of the one `Authorization` header (RFC 6750 section 2.1, RFC 9449 section 7.1; the other two ways of RFC 6750
-    /// section 2 are refused).
-    fn token(&self) -> Result<Token<'_>, TokenProblem> {
-        let Some(header) = self.authorization.as_ref().map_err(|problem| *problem)? else {
-            return Err(TokenProblem::Missing);
-        };
-        let header = header.to_str().map_err(|_| TokenProblem::Ambiguous)?;
-        if header.is_empty() {
-            return Err(TokenProblem::Missing);
-        }
-        if header.len() > LONGEST_HEADER {
-            return Err(TokenProblem::Invalid);
-        }
-        let (scheme, token) = header.split_once(' ').ok_or(TokenProblem::WrongScheme)?;
-        let scheme = if scheme.eq_ignore_ascii_case("bearer") {
-            Scheme::Bearer
-        } else if scheme.eq_ignore_ascii_case("dpop") {
-            Scheme::Dpop
-        } else {
-            return Err(TokenProblem::WrongScheme);
-        };
-        let text = token.trim_matches(' ');
-        if text.is_empty() || text.contains([' ', ',']) {
-            Err(TokenProblem::Invalid)
-        } else {
-            Ok(Token { scheme, text })
-        }
     }
 }
 

@@ -9,9 +9,9 @@
 //! against others unless they all say that they share it, and a command works beside whoever runs. Every write takes the
 //! file's write lock first (`BEGIN IMMEDIATE`), so operations are atomic across processes too. It does not encrypt.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+mod files;
+
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use tokio::sync::oneshot;
 
+use self::files::{lock, private_database, private_directory, private_file};
 use super::{Entry, Kind, Pending, Placed, Spent, Store, StoreError};
 use crate::secret::Digest;
 
@@ -332,72 +333,6 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 /// What stands for a kind in the file. Never change the number of a kind that was released.
 const fn code(kind: Kind) -> i64 {
     kind as i64
-}
-
-fn private_directory(directory: &Path) -> Result<(), StoreError> {
-    let failed = |error: std::io::Error| {
-        StoreError(format!("the state directory `{}` cannot be made private (mode 0700): {error}", directory.display()))
-    };
-    if !directory.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-    }
-    let mode = directory.metadata().map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        std::fs::set_permissions(directory, Permissions::from_mode(0o700)).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Creates the database with mode 0600 before SQLite does with another; SQLite gives its `-wal` and `-shm` the same mode. One
-/// that exists is not opened: closing it would give up the locks that SQLite has on it in this process.
-fn private_database(path: &Path) -> Result<(), StoreError> {
-    let failed = |error: std::io::Error| StoreError(format!("`{}` cannot be opened: {error}", path.display()));
-    if !path.exists() {
-        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        if let Err(error) = created
-            && error.kind() != ErrorKind::AlreadyExists
-        {
-            return Err(failed(error));
-        }
-    }
-    if path.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn private_file(path: &Path) -> Result<File, StoreError> {
-    let failed = |error: std::io::Error| StoreError(format!("`{}` cannot be opened: {error}", path.display()));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
-    }
-    Ok(file)
-}
-
-fn lock(path: &Path, access: Access) -> Result<Option<File>, StoreError> {
-    let file = private_file(path)?;
-    let locked = match access {
-        Access::Sole => file.try_lock(),
-        Access::Shared => file.try_lock_shared(),
-        Access::Beside => return Ok(None),
-    };
-    match locked {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(StoreError(format!(
-            "`{}` is locked: another firebreak process has this state directory open; stop it or give this one its own, \
-             or let all of them say `shared = true` in [state]",
-            path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(StoreError(format!("`{}` cannot be locked: {error}", path.display()))),
-    }
 }
 
 fn connect(path: &PathBuf) -> Result<Connection, StoreError> {

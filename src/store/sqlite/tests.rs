@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::*;
