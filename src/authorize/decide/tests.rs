@@ -13,6 +13,7 @@ use crate::listen::Inbound;
 use crate::smart::scope::Scopes;
 
 mod binaries;
+mod bodies;
 mod bundles;
 mod policies;
 mod properties;

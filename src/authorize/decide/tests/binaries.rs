@@ -98,3 +98,119 @@ fn a_condition_on_binary_holds_for_the_binary_that_is_there() {
     let within = r#","meta":{"tag":[{"code":"open"}]},"securityContext":{"reference":"Condition/c1"}"#;
     assert!(is_absent(&told(inquiry(&token, "Binary/b1"), &[Some(&binary(within))])));
 }
+
+/// Opens every link as one in `DocumentReference/d1`.
+struct InDocument;
+
+impl OpenPage for InDocument {
+    fn open_page(&self, _: &str, _: &Principal, _: &str) -> Result<(ResourceType, String), Refusal> {
+        Err(Refusal::bad_request("expected a link of ours"))
+    }
+
+    fn open_attachment(&self, _: &str, _: &Principal, _: &Id) -> Result<Attachment, Refusal> {
+        Ok(Attachment { parent: (ResourceType::DOCUMENT_REFERENCE, id("d1")), past: false })
+    }
+}
+
+fn by_link(token: &Token) -> Inquiry {
+    let request = FhirRequest::parse(Inbound::for_test("GET", "/fhir/Binary/b1?gw=abc"), "/fhir").unwrap();
+    match AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &InDocument) {
+        Decision::Inquire(inquiry) => inquiry,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_refers_to_a_binary_has_its_address_and_not_a_reference_or_a_version() {
+    let token = Token::launched("patient/DocumentReference.r");
+    let document = |members: &str| {
+        format!(r#"{{"resourceType":"DocumentReference","id":"d1","subject":{{"reference":"Patient/P1"}}{members}}}"#)
+    };
+    let plain = binary("");
+    let at = |url: &str| document(&format!(r#","content":[{{"attachment":{{"url":"{url}"}}}}]"#));
+    for url in ["Binary/b1", "https://gw.example/fhir/Binary/b1", "http://up.internal/fhir/Binary/b1"] {
+        assert!(matches!(told(by_link(&token), &[Some(&at(url)), Some(&plain)]), Decision::Permit(_)), "{url}");
+    }
+    for document in [
+        at("Binary/b1/_history/1"),
+        at("Binary/b2"),
+        at("Binary/B1"),
+        at("https://elsewhere.example/fhir/Binary/b1"),
+        document(r#","context":{"related":[{"reference":"Binary/b1"}]}"#),
+        document(r#","text":{"div":"Binary/b1"}"#),
+        at("Binary/b1").replace("\"d1\"", "\"d2\""),
+        at("Binary/b1").replace("Patient/P1", "Patient/P2"),
+    ] {
+        assert!(is_absent(&told(by_link(&token), &[Some(&document), Some(&plain)])), "{document}");
+    }
+    // A security context beside it must be within reach as well.
+    let context = binary(r#","securityContext":{"reference":"Observation/o1"}"#);
+    assert!(is_absent(&told(by_link(&token), &[Some(&at("Binary/b1")), Some(&context)])));
+}
+
+#[test]
+fn the_patients_whose_a_binary_is_are_known_to_the_record() {
+    let patients = |decision: Decision| -> Vec<String> {
+        let Decision::Permit(permit) = decision else { panic!("{decision:?}") };
+        let mut allowances = permit.obligations.reach.allowances().iter();
+        let Some(crate::authorize::Within::Attached(access)) = allowances.next().map(|it| &it.within) else { panic!() };
+        access.patients().iter().map(ToString::to_string).collect()
+    };
+    let context = binary(r#","securityContext":{"reference":"Observation/o1"}"#);
+    let observation = r#"{"resourceType":"Observation","id":"o1","subject":{"reference":"Patient/P1"}}"#;
+    let Decision::Inquire(waiting) = told(inquiry(&Token::launched("patient/*.rs"), "Binary/b1"), &[Some(&context)])
+    else {
+        panic!("it depends on the context")
+    };
+    assert_eq!(patients(told(waiting, &[Some(observation)])), ["P1"]);
+    // Of the document and of the security context, each once.
+    let clinician = Token::clinician("user/DocumentReference.r user/Observation.r");
+    let document = r#"{"resourceType":"DocumentReference","id":"d1","subject":{"reference":"Patient/P2"},"content":[{"attachment":{"url":"Binary/b1"}}]}"#;
+    let Decision::Inquire(waiting) = told(by_link(&clinician), &[Some(document), Some(&context)]) else {
+        panic!("it depends on the context")
+    };
+    assert_eq!(patients(told(waiting, &[Some(observation)])), ["P1", "P2"]);
+}
+
+#[test]
+fn provenance_is_judged_in_as_many_rounds_as_it_takes() {
+    let world = |read: &UpstreamRequest| -> Option<String> {
+        let resource = |of: &str, id: &str, version: &str| {
+            format!(
+                r#"{{"resourceType":"{of}","id":"{id}","meta":{{"versionId":"{version}"}},"subject":{{"reference":"Patient/P1"}}}}"#
+            )
+        };
+        match read {
+            UpstreamRequest::Read { resource_type, id } => Some(resource(resource_type.name(), id.as_str(), "2")),
+            UpstreamRequest::Vread { resource_type, id, version } => {
+                Some(resource(resource_type.name(), id.as_str(), version.as_str()))
+            }
+            UpstreamRequest::Search { .. } => {
+                let targets = ["Condition/c1", "Observation/o1/_history/1", "Observation/o3"];
+                let targets = targets.map(|target| format!(r#"{{"reference":"{target}"}}"#)).join(",");
+                Some(format!(
+                    r#"{{"resourceType":"Bundle","type":"searchset","entry":[{{"resource":{{"resourceType":"Provenance","id":"p1","target":[{targets}]}}}}]}}"#
+                ))
+            }
+            _ => None,
+        }
+    };
+    let token = Token::launched("patient/*.rs");
+    let mut rounds = 0;
+    let mut decision = decide(&token, "Provenance?target=Observation/o3&_id=p1");
+    let permit = loop {
+        decision = match decision {
+            Decision::Inquire(inquiry) => {
+                rounds += 1;
+                let evidence = |read| world(read).map_or_else(Evidence::absent, |text| Evidence::of(text.into(), None));
+                let evidence: Vec<Evidence> = inquiry.reads().iter().map(evidence).collect();
+                AUTHORIZER.resume(inquiry, &evidence)
+            }
+            Decision::Permit(permit) => break permit,
+            other => panic!("{rounds}: {other:?}"),
+        };
+    };
+    let parameters = vec![("_id".to_owned(), "p1".to_owned())];
+    let search = UpstreamRequest::Search { resource_type: ResourceType::PROVENANCE, parameters };
+    assert_eq!((rounds, permit.upstream), (5, search));
+}

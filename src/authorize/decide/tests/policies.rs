@@ -100,3 +100,32 @@ fn of_several_reasons_the_one_that_came_nearest_is_told() {
     let for_one = Token { roles: vec![], ..Token::launched("patient/*.rs") };
     assert_eq!(reason(&for_one, "Group/x"), "type_not_served");
 }
+
+#[test]
+fn who_may_change_and_not_create_brings_nothing_into_being_by_an_update() {
+    let authorizer = with(r#"@id("no-new") forbid (principal, action == Action::"create", resource);"#);
+    let token = Token::clinician("user/*.cruds");
+    let put = |authorizer: &Authorizer, condition: Option<&'static str>| {
+        let mut inbound = Inbound::for_test("PUT", "/fhir/Observation/o9");
+        inbound.body = r#"{"resourceType":"Observation","id":"o9"}"#.into();
+        inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
+        condition.into_iter().for_each(|value| drop(inbound.headers.insert("if-none-match", value.parse().unwrap())));
+        let request = FhirRequest::parse(inbound, "/fhir").unwrap();
+        authorizer.decide(Authenticated::for_test(request, token.principal()), &no_pages())
+    };
+    let Decision::Deny(denial) = put(&authorizer, Some("*")) else { panic!("it would create") };
+    assert_eq!((denial.reason, denial.policies), (DenialReason::PolicyDenied, vec!["no-new".to_owned()]));
+    // Without a condition it is read first: an update of what is absent would create it.
+    let Decision::Inquire(inquiry) = put(&authorizer, None) else { panic!("it depends on what is there") };
+    let absent = authorizer.resume(inquiry, &[Evidence::absent()]);
+    assert!(matches!(absent, Decision::Refuse(Refusal::NotFound)), "{absent:?}");
+    let Decision::Permit(permit) = put(&AUTHORIZER, None) else { panic!("who may create may create so") };
+    assert!(permit.changes());
+    // With the condition it is read all the same, and sent with it.
+    let Decision::Inquire(inquiry) = put(&AUTHORIZER, Some("*")) else { panic!("it depends on what is there") };
+    let Decision::Permit(permit) = AUTHORIZER.resume(inquiry, &[Evidence::absent()]) else {
+        panic!("nothing is there")
+    };
+    let UpstreamRequest::Write(write) = permit.upstream else { panic!("a write") };
+    assert!(write.if_none_match);
+}
