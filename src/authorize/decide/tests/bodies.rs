@@ -245,3 +245,111 @@ fn what_changes_the_server_itself_is_written_by_nobody() {
         permit(&Token::clinician("user/*.rs"), &format!("{name}/x"));
     }
 }
+
+#[test]
+fn labels_and_tags_stay_one_by_one_and_a_new_resource_has_none() {
+    let token = Token::launched("patient/*.cruds");
+    let labelled = |name: &str, codes: &[&str]| {
+        let codings: Vec<Value> = codes.iter().map(|code| json!({"system": "urn:x", "code": code})).collect();
+        observation(json!({"id": "o1", "meta": {"versionId": "1", name: codings}}))
+    };
+    for name in ["security", "tag"] {
+        assert_eq!(outcome(&change(&token, "POST Observation", &labelled(name, &["a"]))), "labels_changed", "{name}");
+        assert_eq!(outcome(&change(&token, "POST Observation", &labelled(name, &[]))), "permit", "{name}");
+        let put = |before: &[&str], after: &[&str]| {
+            let decision = change(&token, "PUT Observation/o1", &labelled(name, after));
+            outcome(&told(decision, &[Some(labelled(name, before))]))
+        };
+        for (before, after) in [(&["a", "b"][..], &["a", "b"][..]), (&["a", "b"], &["b", "a"]), (&[], &[])] {
+            assert_eq!(put(before, after), "permit", "{name} {before:?} {after:?}");
+        }
+        for (before, after) in [
+            (&["a"][..], &[][..]),
+            (&[], &["a"]),
+            (&["a"], &["b"]),
+            (&["a", "b"], &["a"]),
+            (&["a", "b"], &["a", "a"]),
+            (&["a", "a"], &["a", "b"]),
+            (&["a", "b"], &["a", "b", "b"]),
+        ] {
+            assert_eq!(put(before, after), "labels_changed", "{name} {before:?} {after:?}");
+        }
+    }
+    let all = Token::clinician("user/*.cruds");
+    for system in [json!({}), json!({"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"})] {
+        let mut tag = json!({"code": "SUBSETTED"});
+        tag.as_object_mut().unwrap().extend(system.as_object().unwrap().clone());
+        let part = observation(json!({"meta": {"tag": [tag]}}));
+        assert_eq!(outcome(&change(&all, "POST Observation", &part)), "partial_copy", "{system}");
+    }
+    let other = observation(json!({"meta": {"tag": [{"system": "urn:x", "code": "SUBSETTED"}]}}));
+    assert_eq!(outcome(&change(&all, "POST Observation", &other)), "permit");
+}
+
+#[test]
+fn what_is_looked_up_for_one_body_is_bounded() {
+    let token = Token::launched("patient/*.cruds");
+    let referring = |count: usize| {
+        let references: Vec<Value> =
+            (0..count).map(|number| json!({"reference": format!("Observation/n{number}")})).collect();
+        change(&token, "POST Observation", &observation(json!({"derivedFrom": references})))
+    };
+    let Decision::Inquire(inquiry) = referring(200) else { panic!("it depends") };
+    assert_eq!(inquiry.reads().len(), 4);
+    assert!(inquiry.reads().iter().all(|read| matches!(read, UpstreamRequest::Search { parameters, .. }
+        if parameters.last().unwrap() == &("_count".to_owned(), "50".to_owned()))));
+    assert_eq!(outcome(&referring(201)), "400");
+    // The same once more is none.
+    let body = observation(json!({"derivedFrom": vec![json!({"reference": "Observation/n1"}); 300]}));
+    assert_eq!(outcome(&change(&token, "POST Observation", &body)), "reads Observation/n1");
+}
+
+#[test]
+fn what_is_there_does_not_move_from_one_patient_to_another_whom_the_grant_reaches_as_well() {
+    let token =
+        Token { roles: vec!["clinician"], patient: Some("P3"), ..Token::patient("patient/*.cruds user/*.cruds") };
+    let of = |patient: &str| json!({"resourceType": "Observation", "id": "o1", "meta": {"versionId": "1"}, "subject": {"reference": format!("Patient/{patient}")}});
+    let patch = |patient: &str| {
+        let mut inbound = Inbound::for_test("PATCH", "/fhir/Observation/o1");
+        let operations =
+            json!([{"op": "replace", "path": "/subject/reference", "value": format!("Patient/{patient}")}]);
+        inbound.body = operations.to_string().into();
+        inbound.headers.insert("content-type", "application/json-patch+json".parse().unwrap());
+        let request = FhirRequest::parse(inbound, "/fhir").unwrap();
+        AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages())
+    };
+    for (before, after, expected) in [
+        ("P1", "P1", "permit"),
+        ("P3", "P3", "permit"),
+        ("P1", "P3", "body_outside_grant"),
+        ("P3", "P1", "body_outside_grant"),
+        ("P1", "P2", "body_outside_grant"),
+        ("P2", "P1", "404"),
+    ] {
+        if after != "P2" {
+            let put = told(change(&token, "PUT Observation/o1", &of(after)), &[Some(of(before))]);
+            assert_eq!(outcome(&put), expected, "PUT {before} {after}");
+        }
+        assert_eq!(outcome(&told(patch(after), &[Some(of(before))])), expected, "PATCH {before} {after}");
+    }
+}
+
+#[test]
+fn nothing_comes_into_being_by_an_update_of_a_restricted_grant() {
+    let body = observation(json!({"id": "o9"}));
+    for condition in [None, Some("*")] {
+        for token in [Token::launched("patient/*.cruds"), Token::clinician("user/*.cruds?_tag=x user/Patient.r")] {
+            let body = match token.patient {
+                Some(_) => body.clone(),
+                None => json!({"resourceType": "Observation", "id": "o9", "meta": {"tag": [{"code": "x"}]}}),
+            };
+            let mut inbound = Inbound::for_test("PUT", "/fhir/Observation/o9");
+            inbound.body = body.to_string().into();
+            inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
+            condition.iter().for_each(|value| drop(inbound.headers.insert("if-none-match", value.parse().unwrap())));
+            let request = FhirRequest::parse(inbound, "/fhir").unwrap();
+            let decision = AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages());
+            assert_eq!(outcome(&told(decision, &[None])), "404", "{condition:?}");
+        }
+    }
+}
