@@ -246,3 +246,6 @@ fn note(patients: &mut BTreeSet<String>, patient: &str) {
         patients.insert(patient.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_validation_found_is_bounded_and_names_no_upstream() {
+        let rebase = Rebase::new("https://gw.example/fhir", &["http://up.internal:8080/fhir"]);
+        let told = |issues: Vec<serde_json::Value>| -> serde_json::Value {
+            let outcome = serde_json::json!({"resourceType": "OperationOutcome", "issue": issues}).to_string();
+            let json = Json::parse(outcome.into_bytes(), Limits::default()).unwrap();
+            serde_json::from_slice(&of_validation(json.root(), ResourceType::OBSERVATION, Some(&rebase))).unwrap()
+        };
+        let issue =
+            |sentence: &str| serde_json::json!({"severity": "error", "code": "invalid", "diagnostics": sentence});
+        let long = told(vec![issue(&"ä".repeat(5_000))]);
+        assert_eq!(long.pointer("/issue/0/diagnostics").unwrap().as_str().unwrap().chars().count(), LONGEST);
+        let many = told((0..MOST + 100).map(|number| issue(&number.to_string())).collect());
+        assert_eq!(many.pointer("/issue").unwrap().as_array().unwrap().len(), MOST);
+        for sentence in ["see http://up.internal:8080/fhir/x", "host UP.internal:8080 says no"] {
+            assert_eq!(told(vec![issue(sentence)]).pointer("/issue/0/diagnostics"), None, "{sentence}");
+        }
+    }
+
+    #[test]
     fn codes_outside_the_value_sets_and_empty_outcomes_become_a_plain_error() {
         let plain = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing"}]}"#;
         for text in [

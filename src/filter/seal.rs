@@ -247,6 +247,33 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_of_one_issuer() {
+        let seals = Sealer::new(&[7; 32], Clock::fixed(1_000)).unwrap();
+        let who = principal("u", "c", "P1");
+        let other = Principal { issuer: "https://other.example".to_owned(), ..principal("u", "c", "P1") };
+        let sealed = seals.seal(&continuation(), &who, &everything()).unwrap();
+        assert_eq!(seals.open(&sealed, &other, &everything()).unwrap_err().status(), 400);
+        let binary = LogicalId::parse("b1").unwrap();
+        let sealed = seals.seal_attachment(binary.as_id(), (ResourceType::OBSERVATION, binary.as_id()), &who).unwrap();
+        assert_eq!(seals.open_attachment(&sealed, &other, &binary).unwrap_err().status(), 400);
+        assert!(seals.open_attachment(&sealed, &who, &binary).is_ok());
+    }
+
+    #[test]
+    fn a_page_is_no_link_to_a_binary_and_the_other_way_round() {
+        let seals = Sealer::new(&[7; 32], Clock::fixed(1_000)).unwrap();
+        let who = principal("u", "c", "P1");
+        let binary = LogicalId::parse("b1").unwrap();
+        // The text of both is a type and a word, and both are bound to `b1`.
+        let page = Continuation { resource_type: ResourceType::OBSERVATION, path_and_query: "o1".to_owned() };
+        let sealed = seals.seal(&page, &who, &"b1").unwrap();
+        assert_eq!(seals.open(&sealed, &who, "b1").unwrap(), page);
+        assert_eq!(seals.open_attachment(&sealed, &who, &binary).unwrap_err().status(), 400);
+        let sealed = seals.seal_attachment(binary.as_id(), (ResourceType::OBSERVATION, binary.as_id()), &who).unwrap();
+        assert_eq!(seals.open(&sealed, &who, "b1").unwrap_err().status(), 400);
+    }
+
+    #[test]
     fn a_flipped_bit_anywhere_is_refused() {
         let seals = Sealer::new(&[7; 32], Clock::fixed(1_000)).unwrap();
         let who = principal("u", "c", "P1");

@@ -287,3 +287,147 @@ pub(super) fn fhir_json(headers: &HeaderMap) -> Result<(), UpstreamFault> {
 pub(super) fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::fhir::reference::LogicalId;
+    use crate::fhir::resource_type::ResourceType;
+
+    fn upstream(base: &str) -> Upstream {
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"http://localhost\"\ndanger_plain_http = true\n\
+             [fhir]\nupstream = \"{base}\"\ntimeout = \"5s\"\n"
+        );
+        Upstream::new(&Config::parse(&text, std::path::Path::new(".")).unwrap().fhir).unwrap()
+    }
+
+    #[test]
+    fn a_request_has_the_header_fields_that_are_ours_and_no_others() {
+        let target =
+            |form: Option<&str>| Target { uri: "http://up/fhir/x".parse().unwrap(), form: form.map(str::to_owned) };
+        for (form, more) in [(None, None), (Some("name=x"), Some("content-type: application/x-www-form-urlencoded"))] {
+            let request = upstream("http://up/fhir").request(&target(form), "r1");
+            let mut fields: Vec<String> =
+                request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            fields.sort_unstable();
+            let mut expected = vec![
+                "accept-encoding: identity",
+                "accept: application/fhir+json",
+                "cache-control: no-cache",
+                "prefer: handling=strict",
+                "x-request-id: r1",
+            ];
+            expected.extend(more);
+            expected.sort_unstable();
+            assert_eq!(fields, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn each_status_means_one_thing_and_none_is_followed() {
+        let resource_type = ResourceType::OBSERVATION;
+        let id = LogicalId::parse("o1").unwrap();
+        let read = UpstreamRequest::Read { resource_type, id: id.clone() };
+        let version = UpstreamRequest::Vread { resource_type, id: id.clone(), version: id };
+        let search = UpstreamRequest::Search { resource_type, parameters: Vec::new() };
+        let told = async |status: u16, request: &UpstreamRequest| {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let here = listener.local_addr().unwrap();
+            let answer = format!(
+                "HTTP/1.1 {status} X\r\nContent-Type: application/fhir+json\r\nLocation: http://{here}/fhir/elsewhere\r\n\
+                 Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+            );
+            let served = tokio::spawn(async move {
+                let mut count = 0;
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    count += 1;
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    if count > 1 {
+                        return;
+                    }
+                }
+            });
+            let told = match upstream(&format!("http://{here}/fhir")).call(request, "r1").await {
+                Ok(Answered::Resource { .. }) => "resource".to_owned(),
+                Ok(Answered::Absent) => "absent".to_owned(),
+                Ok(Answered::Refused { .. }) => "refused".to_owned(),
+                Ok(_) => "something else".to_owned(),
+                Err(fault) => format!("{fault:?}"),
+            };
+            // A second request would have ended it.
+            assert!(!served.is_finished(), "{status}");
+            served.abort();
+            told
+        };
+        for (status, one, found) in [
+            (200, "resource", "resource"),
+            (404, "absent", "absent"),
+            (410, "absent", "absent"),
+            (400, "absent", "refused"),
+            (422, "absent", "refused"),
+            (429, "Busy", "Busy"),
+            (503, "Busy", "Busy"),
+            (201, "Status(201)", "Status(201)"),
+            (301, "Status(301)", "Status(301)"),
+            (302, "Status(302)", "Status(302)"),
+            (307, "Status(307)", "Status(307)"),
+            (401, "Status(401)", "Status(401)"),
+            (403, "Status(403)", "Status(403)"),
+            (500, "Status(500)", "Status(500)"),
+        ] {
+            assert_eq!(told(status, &read).await, one, "{status}");
+            assert_eq!(told(status, &version).await, one, "{status}");
+            assert_eq!(told(status, &search).await, found, "{status}");
+        }
+    }
+
+    fn is_judged(fields: &[(&'static str, &str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        fhir_json(&headers).is_ok()
+    }
+
+    #[test]
+    fn an_answer_is_judged_when_it_is_fhir_json_in_utf_8_and_nothing_else() {
+        for media_type in [
+            "application/fhir+json",
+            "application/json",
+            "application/json+fhir",
+            "Application/FHIR+json; charset=UTF-8",
+            "application/fhir+json;fhirVersion=4.0; charset=\"utf-8\"",
+        ] {
+            assert!(is_judged(&[("content-type", media_type)]), "{media_type}");
+            assert!(is_judged(&[("content-type", media_type), ("content-encoding", "Identity")]), "{media_type}");
+            for encoding in ["gzip", "br", "identity, gzip", ""] {
+                assert!(!is_judged(&[("content-type", media_type), ("content-encoding", encoding)]), "{encoding}");
+            }
+            let encoded_twice = [("content-encoding", "identity"), ("content-encoding", "gzip")];
+            assert!(!is_judged(&[&[("content-type", media_type)][..], &encoded_twice[..]].concat()));
+            for other in [media_type, "text/html"] {
+                assert!(!is_judged(&[("content-type", media_type), ("content-type", other)]), "{other}");
+            }
+        }
+        for media_type in [
+            "",
+            "text/html",
+            "text/json",
+            "application/fhir+xml",
+            "application/fhir+ndjson",
+            "application/fhir+json; charset=utf-16",
+            "application/fhir+json; charset=utf-8; charset=latin1",
+            "application/fhir+json, text/html",
+        ] {
+            assert!(!is_judged(&[("content-type", media_type)]), "{media_type}");
+        }
+        assert!(!is_judged(&[]));
+    }
+}

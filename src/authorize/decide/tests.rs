@@ -12,6 +12,10 @@ use crate::fhir::reference::LogicalId as Id;
 use crate::listen::Inbound;
 use crate::smart::scope::Scopes;
 
+mod binaries;
+mod bodies;
+mod bundles;
+mod policies;
 mod properties;
 mod searches;
 
@@ -332,6 +336,14 @@ fn granular_scopes_add_up_and_are_never_mixed() {
     let asked: Vec<_> = parts.into_iter().map(|part| (part.place, part.request)).collect();
     assert_eq!(asked, [(0, search("category", "a")), (1, search("code", "b"))]);
     assert_eq!(reason(&other, "Observation?_sort=date"), "parameter_not_served");
+    let in_parts = |names: &[&str]| {
+        let scopes = names.iter().map(|name| format!("patient/Observation.rs?{name}=x"));
+        Token::launched(&scopes.collect::<Vec<_>>().join(" "))
+    };
+    permit(&in_parts(&["category", "code", "status", "method"]), "Observation");
+    let five = in_parts(&["category", "code", "status", "method", "_tag"]);
+    assert_eq!(reason(&five, "Observation"), "parameter_not_served");
+    permit(&five, "Observation/o1");
     assert_eq!(
         permit(&other, "Observation/o1").obligations.reach.to_string(),
         "Observation Patient/P1 category=a, Patient/P1 code=b"

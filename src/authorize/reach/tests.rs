@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 use super::*;
+use crate::json::{Json, Limits};
 
 fn allowance(within: Within, conditions: &[(&str, &str)]) -> Allowance {
     let conditions = conditions
@@ -34,6 +35,8 @@ fn a_reach_is_searched_in_as_few_pieces_as_say_all_of_it() {
     assert_eq!(confines(vec![both.clone(), a.clone()]), ["P1 category=a"]);
     assert_eq!(confines(vec![a.clone(), other.clone(), b.clone()]), ["P1 category=a,b", "P1 code=c"]);
     assert_eq!(confines(vec![both, b]), ["P1 category=a&code=c", "P1 category=b"]);
+    let of_another = allowance(patient("P2"), &[("category", "b")]);
+    assert_eq!(confines(vec![a.clone(), of_another]), ["P1 category=a", "P2 category=b"]);
     assert_eq!(confines(vec![whole, allowance(patient("P2"), &[])]), ["P1 ", "P2 "]);
     assert_eq!(confines(vec![allowance(Within::Everything, &[]), a]), ["* "]);
     assert_eq!(confines(vec![allowance(Within::ReferenceType, &[])]), [""; 0]);
@@ -106,5 +109,49 @@ fn continuations_of_several_searches_are_told_from_those_of_one() {
     assert_eq!(parts.first().unwrap().request, UpstreamRequest::Page { resource_type, path_and_query });
     for one in ["?page=1:2", "/Observation?x=y", "", "?a"] {
         assert_eq!(Part::read_all(resource_type, one), None, "{one}");
+    }
+}
+
+#[test]
+fn a_reach_covers_another_when_each_of_its_places_is_in_one_under_no_further_condition() {
+    let reach = |allowances: &[Allowance]| Reach::new(ResourceType::OBSERVATION, allowances.to_vec()).unwrap();
+    let all = || allowance(Within::Everything, &[]);
+    let own = |id: &str| allowance(patient(id), &[]);
+    let laboratory = || allowance(patient("P1"), &[("category", "a")]);
+    let both = || allowance(patient("P1"), &[("category", "a"), ("code", "c")]);
+    for (ours, theirs, covered) in [
+        (&[all()][..], &[own("P1"), own("P2")][..], true),
+        (&[own("P1")], &[own("P1")], true),
+        (&[own("P1")], &[laboratory(), both()], true),
+        (&[laboratory()], &[both()], true),
+        (&[own("P1"), own("P2")], &[own("P2")], true),
+        (&[own("P1")], &[all()], false),
+        (&[own("P1")], &[own("P2")], false),
+        (&[own("P1")], &[own("P1"), own("P2")], false),
+        (&[laboratory()], &[own("P1")], false),
+        (&[both()], &[laboratory()], false),
+        (&[allowance(Within::Everything, &[("category", "a")])], &[own("P1")], false),
+        (&[allowance(Within::ReferenceType, &[])], &[own("P1")], false),
+    ] {
+        assert_eq!(reach(ours).covers(&reach(theirs)), covered, "{} {}", reach(ours), reach(theirs));
+    }
+    let of_patients = Reach::new(ResourceType::PATIENT, vec![all()]).unwrap();
+    assert!(!of_patients.covers(&reach(&[own("P1")])));
+}
+
+#[test]
+fn the_own_entry_is_the_one_resource_of_its_id() {
+    let own = allowance(Within::Own(Id::parse("d1").unwrap()), &[]);
+    let reach = Reach::new(ResourceType::PRACTITIONER, vec![own]).unwrap();
+    for (resource, admitted) in [
+        (r#"{"resourceType":"Practitioner","id":"d1"}"#, true),
+        (r#"{"resourceType":"Practitioner","id":"D1"}"#, false),
+        (r#"{"resourceType":"Practitioner","id":"d2"}"#, false),
+        (r#"{"resourceType":"Practitioner"}"#, false),
+        (r#"{"resourceType":"Patient","id":"d1"}"#, false),
+    ] {
+        let json = Json::parse(resource.as_bytes().to_vec(), Limits::default()).unwrap();
+        let facts = Facts::of(json.root()).unwrap();
+        assert_eq!(reach.admits(&facts, &Bases::default()).is_some(), admitted, "{resource}");
     }
 }

@@ -60,6 +60,7 @@ fn permit(scope: &str, patient: Option<&str>, target: &str) -> Permit {
         listed("found", Returns::Searchset(of.clone())),
         listed("values", Returns::Parameters(of)),
         listed("wrong", Returns::OperationOutcome),
+        listed("conditions", Returns::Searchset(Cow::Borrowed(&[ResourceType::CONDITION]))),
     ]);
     let principal = Principal {
         issuer: "https://gw.example".to_owned(),
@@ -302,5 +303,47 @@ fn what_is_no_answer_is_told_as_such() {
         assert_eq!(status, expected, "{target} {said}: {released:?}");
         let told = released.as_ref().err().map(|refusal| format!("{refusal:?}")).unwrap_or_default();
         assert!(!told.contains("P2"), "{told}");
+    }
+}
+
+#[test]
+fn a_document_begins_with_the_composition_that_was_asked_for() {
+    let document = |entries: &[Value]| {
+        let entries: Vec<Value> = entries.iter().map(|resource| json!({"resource": resource})).collect();
+        json!({"resourceType": "Bundle", "type": "document", "entry": entries})
+    };
+    let observation = json!({"resourceType": "Observation", "id": "c1", "subject": {"reference": "Patient/P1"}});
+    let status = |answer: &Value| {
+        launched("Composition/c1/$document", answer).map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
+    };
+    assert_eq!(status(&document(&[composition("c1", "P1"), observation.clone()])), 200);
+    for bad in [document(&[observation.clone(), composition("c1", "P1")]), document(&[observation]), document(&[])] {
+        assert_eq!(status(&bad), 502, "{bad}");
+    }
+}
+
+#[test]
+fn a_record_of_a_restricted_grant_tells_no_number() {
+    let own = json!({"resourceType": "Observation", "id": "o1", "subject": {"reference": "Patient/P1"}});
+    let answer = json!({"resourceType": "Bundle", "type": "searchset", "total": 7, "entry": [{"resource": own}]});
+    let released = launched("Patient/P1/$everything", &answer).unwrap();
+    assert_eq!(released.pointer("/entry/0/resource"), Some(&own));
+    assert_eq!(released.get("total"), None);
+    assert_eq!(wholly("Patient/P1/$everything", &answer).unwrap().get("total"), Some(&json!(7)));
+}
+
+#[test]
+fn a_listed_operation_gives_what_it_is_listed_with_and_nothing_else() {
+    let of =
+        |name: &str| json!({"resource": {"resourceType": name, "id": "x", "subject": {"reference": "Patient/P1"}}});
+    let answer = json!({"resourceType": "Bundle", "type": "searchset", "entry": [of("Observation"), of("Condition"), of("Encounter")]});
+    let released = wholly("Observation/$conditions", &answer).unwrap();
+    let entries = released.pointer("/entry").unwrap().as_array().unwrap();
+    let names: Vec<&Value> = entries.iter().filter_map(|entry| entry.pointer("/resource/resourceType")).collect();
+    assert_eq!(names, ["Condition"]);
+    for other in ["Observation", "Bundle", "OperationOutcome"] {
+        let answer = json!({"resourceType": other, "id": "x", "parameter": [{"name": "x", "valueString": "y"}]});
+        let refused = wholly("Observation/$values", &answer).unwrap_err();
+        assert_eq!(refused.status().as_u16(), 502, "{other}");
     }
 }
