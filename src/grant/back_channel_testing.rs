@@ -57,6 +57,7 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) json: Value,
+    pub(super) body: Bytes,
     pub(super) credentials_failed: bool,
     pub(super) facts: Facts,
 }
@@ -234,6 +235,7 @@ pub(super) fn reply(answer: Answer, facts: Facts) -> Reply {
         status: parts.status,
         headers: parts.headers,
         json: serde_json::from_slice(&body).unwrap_or_default(),
+        body,
         credentials_failed: parts.extensions.get::<super::CredentialsFailed>().is_some(),
         facts,
     }

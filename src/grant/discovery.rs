@@ -145,6 +145,7 @@ fn common(grants: &Grants) -> Map<String, Value> {
         "introspection_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "private_key_jwt"],
         "introspection_endpoint_auth_signing_alg_values_supported": AssertionAlgorithm::ALL.map(AssertionAlgorithm::name),
+        "introspection_signing_alg_values_supported": ["RS256"],
         "revocation_endpoint": format!("{issuer}{}", route::REVOKE),
         "revocation_endpoint_auth_methods_supported":
             ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],

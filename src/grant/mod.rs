@@ -57,6 +57,7 @@ mod foreign;
 mod form;
 mod framing;
 mod presented_token;
+mod quality;
 mod scope_negotiation;
 mod scope_words;
 mod sender_constraint;

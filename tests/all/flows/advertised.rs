@@ -62,6 +62,11 @@ const SHOWN: &[(&str, &[&str], &str)] = &[
         "rs384_and_es384_assertions_for_the_token_endpoint_or_the_issuer_are_accepted",
     ),
     (
+        "introspection_signing_alg_values_supported",
+        &["RS256"],
+        "the_signed_answer_says_what_the_plain_one_says_and_is_for_the_client_that_asked",
+    ),
+    (
         "revocation_endpoint_auth_methods_supported",
         &["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
         "the_client_authenticates_as_it_is_registered",
