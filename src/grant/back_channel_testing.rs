@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::grants::{issue_code, new_grant_id};
-use super::records::{Code, Grant, Online, User};
+use super::records::{Code, Details, Grant, Online, User};
 use super::revocations::Revocations;
 use super::token_endpoint::Commit;
 use super::{Answer, DirectoryError, EncounterSummary, Grants, PatientDirectory, PatientSummary};
@@ -262,6 +262,7 @@ pub(super) fn grant(client_id: &str) -> Grant {
         auth_time: NOW - 60,
         granted_at: NOW,
         online: None,
+        details: Details::Unasked,
     }
 }
 

@@ -8,6 +8,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NON
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::authorization_details::SMART_ON_FHIR;
 use super::facts::Facts;
 use super::pages::Language;
 use super::{Answer, Grants, route};
@@ -186,6 +187,7 @@ fn authorization_server(grants: &Grants) -> Map<String, Value> {
     document.extend(members(json!({
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
+        "authorization_details_types_supported": [SMART_ON_FHIR],
         "ui_locales_supported": Language::ALL.map(Language::tag),
     })));
     document

@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::authorization_details::AuthorizationDetails;
 use super::back_channel_form::Form;
 use super::client_authentication::Requester;
 use super::facts::Facts;
@@ -192,6 +193,8 @@ struct Holding<'a> {
     encounter: Option<&'a str>,
     #[serde(flatten)]
     launch: Option<LaunchMembers<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_details: Option<[AuthorizationDetails<'a>; 1]>,
 }
 
 impl<'a> Holding<'a> {
@@ -214,6 +217,7 @@ impl<'a> Holding<'a> {
             patient: grant.and_then(|grant| grant.patient.as_deref()),
             encounter: grant.and_then(|grant| grant.encounter.as_deref()),
             launch: grant.and_then(|Grant { launch, .. }| launch.as_ref()).map(LaunchMembers::of),
+            authorization_details: None,
         };
         match presented {
             PresentedToken::Access(claims) => holding.access(claims),
@@ -222,6 +226,7 @@ impl<'a> Holding<'a> {
                 holding.cnf = record.jkt.clone().map(|jkt| Confirmation { jkt });
             }
         }
+        holding.authorization_details = grant.and_then(|grant| AuthorizationDetails::of(grants, grant, &holding.scope));
         holding
     }
 

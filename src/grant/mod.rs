@@ -50,6 +50,7 @@ pub mod token_endpoint;
 pub mod under_way;
 pub mod userinfo_endpoint;
 
+mod authorization_details;
 mod authorization_request;
 mod authorization_response;
 mod categories;

@@ -76,6 +76,11 @@ const SHOWN: &[(&str, &[&str], &str)] = &[
         &["RS384", "ES384"],
         "rs384_and_es384_assertions_for_the_token_endpoint_or_the_issuer_are_accepted",
     ),
+    (
+        "authorization_details_types_supported",
+        &["smart_on_fhir"],
+        "what_was_granted_comes_as_details_through_login_picker_consent_and_refresh",
+    ),
     ("response_types_supported", &["code"], "a_public_app_launches_reads_and_refreshes"),
     ("response_modes_supported", &["query"], "a_public_app_launches_reads_and_refreshes"),
     ("code_challenge_methods_supported", &["S256"], "a_public_app_launches_reads_and_refreshes"),
