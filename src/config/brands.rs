@@ -175,7 +175,7 @@ impl Described {
             "resourceType": "Endpoint",
             "id": "fhir",
             "meta": { "profile": [format!("{PROFILES}/user-access-endpoint")] },
-            "extension": [{ "url": FHIR_VERSION, "valueCode": "4.0.1" }],
+            "extension": [{ "url": FHIR_VERSION, "valueCode": crate::fhir::VERSION }],
             "status": "active",
             "connectionType": {
                 "system": "http://terminology.hl7.org/CodeSystem/endpoint-connection-type", "code": "hl7-fhir-rest",

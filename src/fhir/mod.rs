@@ -21,3 +21,6 @@ pub mod resource_type;
 pub mod search;
 pub mod software;
 pub mod way;
+
+/// The version of FHIR, as its code system has it (`http://hl7.org/fhir/FHIR-version`).
+pub const VERSION: &str = "4.0.1";

@@ -4,16 +4,16 @@
 //! answers, or tells how it is refused. Promises: while client and redirect URI are not verified nothing is sent anywhere
 //! ([`Refused::Page`]); afterwards every refusal is a redirect with an error. Unknown parameters are ignored. Does not touch
 //! the store: the launch handle is returned, not spent. SMART App Launch 2.2 "obtain authorization code", RFC 6749 sections
-//! 3.1 and 4.1.1, RFC 7636, RFC 8707, OpenID Connect Core section 3.1.2.1.
+//! 3.1 and 4.1.1, RFC 7636, RFC 8707, RFC 9396, OpenID Connect Core section 3.1.2.1.
 
 use std::sync::Arc;
 
-use super::Grants;
 use super::authorization_response::{AuthorizationError, ReturnAddress};
 use super::form::Form;
 use super::pages::{Language, Problem};
 use super::records::Transaction;
 use super::scope_negotiation::{NegotiationError, negotiate};
+use super::{Grants, authorization_details};
 use crate::clients::{Clients, RegisteredClient};
 use crate::config::{Client, Config, Dpop, GrantType};
 use crate::jose::dpop::Thumbprint;
@@ -141,6 +141,7 @@ fn check_for(
     let max_age = max_age(form)?;
     let scopes = scopes(client, form)?;
     let launch = launch(client, &scopes, form)?;
+    let details = authorization_details::asked(config, form.only(authorization_details::PARAMETER));
     Ok(AuthorizationRequest {
         transaction: Transaction {
             client_id: client.client_id.clone(),
@@ -156,6 +157,7 @@ fn check_for(
             login_hint: short(form, "login_hint")?,
             language: form.only("ui_locales").and_then(Language::of_ui_locales),
             dpop_jkt: dpop_jkt(client, form)?,
+            details: details.map_err(|expected| flaw(AuthorizationError::InvalidAuthorizationDetails, expected))?,
             ..Transaction::default()
         },
         launch,

@@ -34,6 +34,8 @@ pub(super) enum AuthorizationError {
     TemporarilyUnavailable,
     /// RFC 8707 section 2
     InvalidTarget,
+    /// RFC 9396 section 5
+    InvalidAuthorizationDetails,
     /// OpenID Connect Core section 3.1.2.6
     LoginRequired,
     /// OpenID Connect Core section 3.1.2.6
@@ -57,6 +59,7 @@ impl AuthorizationError {
             Self::InvalidScope => "invalid_scope",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
             Self::InteractionRequired => "interaction_required",

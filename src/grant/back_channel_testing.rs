@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::grants::{issue_code, new_grant_id};
-use super::records::{Code, Grant, Online, User};
+use super::records::{Code, Details, Grant, Online, User};
 use super::revocations::Revocations;
 use super::token_endpoint::Commit;
 use super::{Answer, DirectoryError, EncounterSummary, Grants, PatientDirectory, PatientSummary};
@@ -57,6 +57,7 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) json: Value,
+    pub(super) body: Bytes,
     pub(super) credentials_failed: bool,
     pub(super) facts: Facts,
 }
@@ -234,6 +235,7 @@ pub(super) fn reply(answer: Answer, facts: Facts) -> Reply {
         status: parts.status,
         headers: parts.headers,
         json: serde_json::from_slice(&body).unwrap_or_default(),
+        body,
         credentials_failed: parts.extensions.get::<super::CredentialsFailed>().is_some(),
         facts,
     }
@@ -260,6 +262,7 @@ pub(super) fn grant(client_id: &str) -> Grant {
         auth_time: NOW - 60,
         granted_at: NOW,
         online: None,
+        details: Details::Unasked,
     }
 }
 

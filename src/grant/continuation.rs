@@ -364,6 +364,7 @@ pub(super) fn grant(grants: &Grants, state: &Transaction, known: &Known, scopes:
         auth_time: known.auth_time,
         granted_at: grants.clock.unix_seconds(),
         online,
+        details: state.details,
     }
 }
 

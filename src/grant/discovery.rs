@@ -8,6 +8,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NON
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::authorization_details::SMART_ON_FHIR;
 use super::facts::Facts;
 use super::pages::Language;
 use super::{Answer, Grants, route};
@@ -145,6 +146,7 @@ fn common(grants: &Grants) -> Map<String, Value> {
         "introspection_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "private_key_jwt"],
         "introspection_endpoint_auth_signing_alg_values_supported": AssertionAlgorithm::ALL.map(AssertionAlgorithm::name),
+        "introspection_signing_alg_values_supported": ["RS256"],
         "revocation_endpoint": format!("{issuer}{}", route::REVOKE),
         "revocation_endpoint_auth_methods_supported":
             ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
@@ -185,6 +187,7 @@ fn authorization_server(grants: &Grants) -> Map<String, Value> {
     document.extend(members(json!({
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
+        "authorization_details_types_supported": [SMART_ON_FHIR],
         "ui_locales_supported": Language::ALL.map(Language::tag),
     })));
     document

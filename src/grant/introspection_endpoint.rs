@@ -3,22 +3,26 @@
 //! Takes a posted `token` from a resource server: a client that is configured with `introspects` and authenticates, or the
 //! bearer of an access token of such a client with the scope `introspect`. Gives the launch context exactly as the token
 //! response had it. Promises: whatever does not hold gets the same `{"active":false}` with the same work; the token that is
-//! asked about is never the credential, in whichever place it came.
+//! asked about is never the credential, in whichever place it came; who asks for a signed answer gets the same one as a JWT for
+//! itself (RFC 9701), which is no token.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
+use super::authorization_details::AuthorizationDetails;
 use super::back_channel_form::Form;
 use super::client_authentication::Requester;
 use super::facts::Facts;
 use super::presented_token::{Live, PresentedToken};
+use super::quality::{MOST, weight};
 use super::records::Grant;
 use super::token_response::{LaunchMembers, fhir_user, subject};
 use super::{Answer, CredentialsFailed, Grants, route};
 use crate::config::ClientAuthentication;
-use crate::jose::{AccessTokenClaims, Confirmation};
+use crate::jose::{AccessTokenClaims, Confirmation, IntrospectionClaims};
 use crate::listen::Inbound;
 use crate::oauth::error::{Challenge, OAuthError, OAuthErrorKind, uncacheable_json};
 use crate::smart::scope::INTROSPECT;
@@ -26,6 +30,9 @@ use crate::store::StoreError;
 
 /// Parameters of a client that authenticates; not to be sent beside a bearer token (RFC 6749 section 2.3).
 const CLIENT_CREDENTIALS: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
+
+/// What a signed answer is asked for by, and is (RFC 9701 sections 4 and 5).
+const SIGNED: &str = "application/token-introspection+jwt";
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -43,20 +50,27 @@ enum Refused {
 pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("token_introspected");
     Answer(match introspect(grants, inbound, facts).await {
-        Ok(body) => {
-            let mut response = Response::new(body);
-            uncacheable_json(response.headers_mut());
-            response
-        }
+        Ok(response) => response,
         Err(refused) => refused.response(facts),
     })
 }
 
-async fn introspect(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Result<Bytes, Refused> {
+async fn introspect(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Result<Response<Bytes>, Refused> {
     let form = Form::posted(inbound)?;
-    let token = form.value("token");
-    authorise(grants, inbound, &form, facts).await?;
-    let token = token.ok_or(OAuthError::invalid_request("token is expected"))?;
+    let asking = authorise(grants, inbound, &form, facts).await?;
+    let token = form.value("token").ok_or(OAuthError::invalid_request("token is expected"))?;
+    let told = tell(grants, token, facts).await?;
+    let signed = prefers_signed(&inbound.headers);
+    let mut response = Response::new(if signed { sign(grants, &asking, &told)? } else { told });
+    uncacheable_json(response.headers_mut());
+    if signed {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SIGNED));
+    }
+    Ok(response)
+}
+
+/// What there is to tell of `token`, as JSON.
+async fn tell(grants: &Grants, token: &str, facts: &mut Facts) -> Result<Bytes, Refused> {
     let Some(presented) = PresentedToken::recognise(grants, token).await? else { return Ok(inactive()) };
     let Some(live) = presented.live(grants).await? else { return Ok(inactive()) };
     facts.grant_id = Some(presented.grant_id().to_owned());
@@ -68,8 +82,37 @@ async fn introspect(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Re
     body.map(Bytes::from).map_err(|_| OAuthError::unavailable().into())
 }
 
-/// Whether the request comes from one who may ask.
-async fn authorise(grants: &Grants, inbound: &Inbound, form: &Form, facts: &mut Facts) -> Result<(), Refused> {
+/// What was told, as a JWT for the client `asking`.
+fn sign(grants: &Grants, asking: &str, told: &[u8]) -> Result<Bytes, OAuthError> {
+    let token_introspection: &RawValue = serde_json::from_slice(told).map_err(|_| OAuthError::unavailable())?;
+    let (iss, iat) = (&grants.config.issuer(), grants.clock.unix_seconds());
+    let claims = IntrospectionClaims { iss, aud: asking, iat, token_introspection };
+    grants.keys.sign_introspection(&claims).map(Bytes::from).map_err(|_| OAuthError::unavailable())
+}
+
+/// Whether the signed answer is named in `Accept`, and JSON is not wanted as much.
+fn prefers_signed(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
+    let ranges: Vec<(String, u16)> = fields.flat_map(|field| field.split(',')).take(MOST).filter_map(range).collect();
+    let weight_of = |name: &str| ranges.iter().find(|(range, _)| range == name).map(|(_, weight)| *weight);
+    let signed = weight_of(SIGNED).unwrap_or_default();
+    if let Some(json) = weight_of("application/json") {
+        return signed > json;
+    }
+    // What is named comes before what a wildcard lets in.
+    signed > 0 && weight_of("application/*").or_else(|| weight_of("*/*")).is_none_or(|json| signed >= json)
+}
+
+/// A media range in lower case and its weight (RFC 9110 section 12.5.1).
+fn range(text: &str) -> Option<(String, u16)> {
+    let mut parts = text.split(';').map(str::trim);
+    let name = parts.next()?.to_ascii_lowercase();
+    let q = parts.find(|part| part.starts_with("q=") || part.starts_with("Q="));
+    Some((name, q.map_or(Some(1_000), weight)?))
+}
+
+/// The client that may ask, whose request it is.
+async fn authorise(grants: &Grants, inbound: &Inbound, form: &Form, facts: &mut Facts) -> Result<String, Refused> {
     let header = inbound
         .single_header(AUTHORIZATION.as_str())
         .map_err(|_| OAuthError::invalid_request("at most one Authorization header is expected"))?;
@@ -90,19 +133,19 @@ async fn authorise(grants: &Grants, inbound: &Inbound, form: &Form, facts: &mut 
     }
     facts.client_id = Some(client.config.client_id.clone());
     if client.config.introspects {
-        Ok(())
+        Ok(client.config.client_id.clone())
     } else {
         Err(OAuthError::new(OAuthErrorKind::ClientForbidden, "the client is not one that may introspect tokens").into())
     }
 }
 
-/// Whether the bearer of an access token may ask. A token that is bound to a key is no bearer token.
+/// The client whose access token lets its bearer ask. A token that is bound to a key is no bearer token.
 async fn authorise_bearer(
     grants: &Grants,
     bearer: &str,
     asked_about: Option<&str>,
     facts: &mut Facts,
-) -> Result<(), Refused> {
+) -> Result<String, Refused> {
     if asked_about == Some(bearer) {
         return Err(Refused::InvalidToken);
     }
@@ -115,7 +158,7 @@ async fn authorise_bearer(
     facts.user = live.grant.map(|grant| grant.user);
     let may = grants.clients.find(&claims.client_id).is_some_and(|client| client.config.introspects);
     if may && claims.scope.split(' ').any(|scope| scope == INTROSPECT) {
-        Ok(())
+        Ok(claims.client_id.clone())
     } else {
         Err(Refused::InsufficientScope)
     }
@@ -150,6 +193,8 @@ struct Holding<'a> {
     encounter: Option<&'a str>,
     #[serde(flatten)]
     launch: Option<LaunchMembers<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_details: Option<[AuthorizationDetails<'a>; 1]>,
 }
 
 impl<'a> Holding<'a> {
@@ -172,6 +217,7 @@ impl<'a> Holding<'a> {
             patient: grant.and_then(|grant| grant.patient.as_deref()),
             encounter: grant.and_then(|grant| grant.encounter.as_deref()),
             launch: grant.and_then(|Grant { launch, .. }| launch.as_ref()).map(LaunchMembers::of),
+            authorization_details: None,
         };
         match presented {
             PresentedToken::Access(claims) => holding.access(claims),
@@ -180,6 +226,7 @@ impl<'a> Holding<'a> {
                 holding.cnf = record.jkt.clone().map(|jkt| Confirmation { jkt });
             }
         }
+        holding.authorization_details = grant.and_then(|grant| AuthorizationDetails::of(grants, grant, &holding.scope));
         holding
     }
 

@@ -170,9 +170,10 @@ fn onward(grants: &Grants, language: Language, redirect_uri: Option<&str>, state
     see_other(&target)
 }
 
-/// `aud` of an `id_token` that is not verified.
+/// `aud` of an `id_token` that is not verified; `None` for another kind of JWT.
 fn audience(hint: &str) -> Option<String> {
-    let claims = URL_SAFE_NO_PAD.decode(hint.split('.').nth(1)?).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    claims.get("aud")?.as_str().map(str::to_owned)
+    let mut parts = hint.split('.').map(|part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok());
+    let (header, claims): (Value, Value) = (parts.next()??, parts.next()??);
+    let aud = claims.get("aud").filter(|_| header.get("typ").is_some_and(|typ| typ == "JWT"));
+    aud?.as_str().map(str::to_owned)
 }

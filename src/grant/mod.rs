@@ -50,6 +50,7 @@ pub mod token_endpoint;
 pub mod under_way;
 pub mod userinfo_endpoint;
 
+mod authorization_details;
 mod authorization_request;
 mod authorization_response;
 mod categories;
@@ -57,6 +58,7 @@ mod foreign;
 mod form;
 mod framing;
 mod presented_token;
+mod quality;
 mod scope_negotiation;
 mod scope_words;
 mod sender_constraint;

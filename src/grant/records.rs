@@ -121,6 +121,9 @@ pub struct Transaction {
     /// Scopes for parts of those that were offered beside them, to be allowed instead of the whole.
     #[serde(default)]
     pub offered_parts: Vec<String>,
+    /// Whether `authorization_details` were asked for.
+    #[serde(default)]
+    pub details: Details,
 }
 
 /// The context of one EHR launch (SMART App Launch 2.2 "launch context arrives with your `access_token`"). Key: digest of the
@@ -181,6 +184,9 @@ pub struct Grant {
     /// Of a grant with `online_access`: the login that it ends with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub online: Option<Online>,
+    /// Whether `authorization_details` come with its tokens (RFC 9396 section 7).
+    #[serde(default)]
+    pub details: Details,
 }
 
 /// The login that a grant with `online_access` ends with.
@@ -236,6 +242,16 @@ pub struct Consent {
     pub offered: Vec<String>,
     /// Seconds since the epoch.
     pub given_at: i64,
+}
+
+/// Whether a request asks for `authorization_details` (RFC 9396).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Details {
+    /// Nobody is told more than SMART apps know.
+    #[default]
+    Unasked,
+    /// Of the one type and the one server that there is.
+    Asked,
 }
 
 /// Where a browser shows the pages of a transaction.

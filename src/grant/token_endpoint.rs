@@ -25,7 +25,7 @@ use super::records::{Grant, User};
 use super::sender_constraint::{self, DPOP_NONCE};
 use super::session;
 use super::token_response::TokenResponse;
-use super::{Answer, CredentialsFailed, Grants, registration, route};
+use super::{Answer, CredentialsFailed, Grants, authorization_details, registration, route};
 use crate::clients::RegisteredClient;
 use crate::config::{ClientAuthentication, GrantType};
 use crate::listen::Inbound;
@@ -89,6 +89,9 @@ async fn exchange(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Resu
     if form.values("resource").any(|resource| !is_fhir_base(&grants.config, resource)) {
         return Err(invalid_target());
     }
+    let details = form.value(authorization_details::PARAMETER);
+    let details = authorization_details::asked(&grants.config, details)
+        .map_err(|expected| OAuthError::new(OAuthErrorKind::InvalidAuthorizationDetails, expected))?;
     match (grant_type, requester) {
         (GrantType::AuthorizationCode, Requester::Client(client)) => {
             let prepared = authorization_code::exchange(grants, &client, inbound, &form, facts).await?;
@@ -96,7 +99,7 @@ async fn exchange(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Resu
             Ok(prepared)
         }
         (GrantType::ClientCredentials, Requester::Client(client)) => {
-            client_credentials::exchange(grants, &client, inbound, &form, facts).await
+            client_credentials::exchange(grants, &client, inbound, &form, details, facts).await
         }
         (GrantType::TokenExchange, Requester::Client(client)) => {
             let response = token_exchange::exchange(grants, &client, inbound, &form, facts).await?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Grants;
+use super::authorization_details::AuthorizationDetails;
 use super::grants::{MAX_ACCESS_LIFETIME, new_grant_id, user_digest};
 use super::records::{Grant, LaunchContext, User};
 use super::sender_constraint::SenderConstraint;
@@ -37,6 +38,8 @@ pub(super) struct TokenResponse<'a> {
     encounter: Option<Cow<'a, str>>,
     #[serde(flatten)]
     launch: Option<LaunchMembers<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_details: Option<[AuthorizationDetails<'a>; 1]>,
     /// For the header: what the next proof must have.
     #[serde(skip)]
     pub(super) next_nonce: Option<HeaderValue>,
@@ -83,6 +86,7 @@ pub(super) fn access<'a>(
         patient: grant.patient.as_deref().map(Cow::Borrowed),
         encounter: grant.encounter.as_deref().map(Cow::Borrowed),
         launch: grant.launch.as_ref().map(LaunchMembers::of),
+        authorization_details: AuthorizationDetails::of(grants, grant, scope),
         next_nonce: sender.next_nonce(grants),
     })
 }
@@ -109,6 +113,7 @@ pub(super) fn narrowed(
         patient: claims.patient.map(Cow::Owned),
         encounter: claims.encounter.map(Cow::Owned),
         launch: None,
+        authorization_details: None,
         next_nonce: sender.next_nonce(grants),
     })
 }

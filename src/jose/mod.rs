@@ -1,6 +1,6 @@
-//! The words of JOSE: compact JWS (RFC 7515), JWK sets (RFC 7517), JWTs (RFC 7519), and the four kinds of them that are spoken
-//! here: our access tokens (RFC 9068), our `id_token`s (OpenID Connect Core section 2), the assertions that clients
-//! authenticate with (RFC 7523), and the proofs that they hold a key (RFC 9449).
+//! The words of JOSE: compact JWS (RFC 7515), JWK sets (RFC 7517), JWTs (RFC 7519), and the five kinds of them that are spoken
+//! here: our access tokens (RFC 9068), our `id_token`s (OpenID Connect Core section 2), our answers about tokens (RFC 9701), the
+//! assertions that clients authenticate with (RFC 7523), and the proofs that they hold a key (RFC 9449).
 //!
 //! The algorithm is pinned by the key, never taken from the token; a header that brings its own key, or parameters that must
 //! be understood, is refused, but for the key of a proof, which is what it is about. The time is an argument. Fetches nothing and stores nothing.
@@ -10,6 +10,7 @@ pub mod assertion;
 mod assertion_key;
 pub mod dpop;
 mod id_token;
+mod introspection;
 mod jwk;
 mod jws;
 mod provider_keys;
@@ -18,6 +19,7 @@ mod signing_key;
 pub use access_token::{AccessTokenClaims, AccessTokenProblem, Confirmation, MAX_ACCESS_TOKEN_BYTES};
 pub use assertion_key::{AssertionClaims, AssertionKey};
 pub use id_token::{IdTokenClaims, at_hash};
+pub use introspection::IntrospectionClaims;
 pub use jwk::{AssertionAlgorithm, ClientKeys, JwksProblem, ec_thumbprint, rsa_thumbprint};
 pub use provider_keys::{ProviderKeys, SignatureProblem, Signed};
 pub use signing_key::{AccessTokenKey, IdTokenKey, SignError};

@@ -1,4 +1,4 @@
-//! The keys that our own tokens are signed with: ES256 for access tokens, RS256 for `id_token`s.
+//! The keys that our own tokens are signed with: ES256 for access tokens, RS256 for what clients verify.
 //!
 //! Takes a private key in PKCS#8; gives its public half as a JWK (RFC 7517) named by its thumbprint (RFC 7638), and signs. Where
 //! the keys lie, and which of them signs at what time, is for [`keys`](crate::keys).
@@ -34,7 +34,7 @@ pub struct AccessTokenKey {
     jwk: Value,
 }
 
-/// A key of `id_token`s.
+/// A key of `id_token`s and of answers about tokens.
 pub struct IdTokenKey {
     kid: String,
     pair: RsaKeyPair,

@@ -1,4 +1,4 @@
-//! Our keys: ES256 for access tokens, RS256 for `id_token`s, AES-256-GCM-SIV for what only we read, in files of mode 0600.
+//! Our keys: ES256 for access tokens, RS256 for `id_token`s and signed answers about tokens, AES-256-GCM-SIV for what only we read, in files of mode 0600.
 //!
 //! `access-NNNN.pem`, `id-NNNN.pem` and `seal-NNNN.pem`: the highest number that has begun signs and seals, all that are not
 //! retired verify and open; the public halves are published. What is missing at start is generated, by one of however many
@@ -18,7 +18,8 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::jose::{
-    AccessTokenClaims, AccessTokenKey, AccessTokenProblem, IdTokenClaims, IdTokenKey, SignError, install_provider,
+    AccessTokenClaims, AccessTokenKey, AccessTokenProblem, IdTokenClaims, IdTokenKey, IntrospectionClaims, SignError,
+    install_provider,
 };
 
 mod file;
@@ -182,6 +183,15 @@ impl Keys {
     /// # Errors
     /// As [`IdTokenClaims::sign`].
     pub fn sign_id_token(&self, claims: &IdTokenClaims) -> Result<String, SignError> {
+        let current = self.current.load();
+        claims.sign(signing(&current.id, &self.clock).ok_or(SignError::Failed)?)
+    }
+
+    /// Signs an answer about a token.
+    ///
+    /// # Errors
+    /// As [`IntrospectionClaims::sign`].
+    pub fn sign_introspection(&self, claims: &IntrospectionClaims<'_>) -> Result<String, SignError> {
         let current = self.current.load();
         claims.sign(signing(&current.id, &self.clock).ok_or(SignError::Failed)?)
     }

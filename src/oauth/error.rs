@@ -40,6 +40,8 @@ pub enum OAuthErrorKind {
     InvalidScope,
     /// 400 `invalid_target` (RFC 8707 section 2)
     InvalidTarget,
+    /// 400 `invalid_authorization_details` (RFC 9396 section 6)
+    InvalidAuthorizationDetails,
     /// 400 `invalid_dpop_proof` (RFC 9449 section 5)
     InvalidDpopProof,
     /// 400 `use_dpop_nonce` (RFC 9449 section 8): goes out with a nonce.
@@ -132,6 +134,7 @@ impl OAuthError {
             OAuthErrorKind::UnsupportedGrantType => "unsupported_grant_type",
             OAuthErrorKind::InvalidScope => "invalid_scope",
             OAuthErrorKind::InvalidTarget => "invalid_target",
+            OAuthErrorKind::InvalidAuthorizationDetails => "invalid_authorization_details",
             OAuthErrorKind::InvalidDpopProof => "invalid_dpop_proof",
             OAuthErrorKind::UseDpopNonce => "use_dpop_nonce",
             OAuthErrorKind::InvalidLaunchContext => "invalid_launch_context",
@@ -154,6 +157,7 @@ impl OAuthError {
             | OAuthErrorKind::UnsupportedGrantType
             | OAuthErrorKind::InvalidScope
             | OAuthErrorKind::InvalidTarget
+            | OAuthErrorKind::InvalidAuthorizationDetails
             | OAuthErrorKind::InvalidDpopProof
             | OAuthErrorKind::UseDpopNonce
             | OAuthErrorKind::InvalidRedirectUri

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use firebreak::grant::grants::user_digest;
-use firebreak::grant::records::{Code, Consent, Grant, Session, User};
+use firebreak::grant::records::{Code, Consent, Details, Grant, Session, User};
 use firebreak::secret::Digest;
 use firebreak::store::{Access, Entry, Kind, SqliteStore, Store};
 use serde_json::Value;
@@ -37,6 +37,7 @@ fn grant(grant_id: &str, sub: &str, client_id: &str) -> Grant {
         auth_time: 1_795_395_723,
         granted_at: 1_795_395_723,
         online: None,
+        details: Details::Unasked,
     }
 }
 

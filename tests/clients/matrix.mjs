@@ -100,6 +100,36 @@ async function withOauth4webapi(kind, launch, version) {
   await usable(again, launch, request.scope);
 }
 
+/** npm `oauth4webapi` as a resource server: what it asks for as a JWT (RFC 9701) is verified and is what comes as JSON. */
+async function introspected() {
+  const options = { [oauth.customFetch]: fetched };
+  const issuer = new URL(gateway.issuer);
+  const server = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, { ...options, algorithm: 'oauth2' }));
+  const client = { client_id: 'symmetric' };
+  const told = async (token, requestJwtResponse) => {
+    const response = await oauth.introspectionRequest(server, client, oauth.ClientSecretPost(SECRET), token, { ...options, requestJwtResponse });
+    const type = response.headers.get('content-type');
+    const answer = await oauth.processIntrospectionResponse(server, client, response);
+    if (requestJwtResponse) await oauth.validateApplicationLevelSignature(server, response, options);
+    return { type, answer };
+  };
+  const verifier = oauth.generateRandomCodeVerifier();
+  const { url } = await person().authorize(server.authorization_endpoint, {
+    response_type: 'code', client_id: 'public', redirect_uri: REDIRECT, ...(await asked('public', 'standalone', 'v2')), state: 'introspected',
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
+  }, { post: true });
+  const app = { client_id: 'public' };
+  const parameters = oauth.validateAuthResponse(server, app, url, 'introspected');
+  const response = await oauth.authorizationCodeGrantRequest(server, app, oauth.None(), parameters, REDIRECT, verifier, options);
+  const given = await oauth.processAuthorizationCodeResponse(server, app, response);
+  for (const token of [given.access_token, given.refresh_token, 'invalid_token_value']) {
+    const [plain, signed] = [await told(token, false), await told(token, true)];
+    expect(plain.type === 'application/json' && signed.type === 'application/token-introspection+jwt', [plain.type, signed.type]);
+    expect(JSON.stringify(plain.answer) === JSON.stringify(signed.answer), { plain, signed });
+    expect(plain.answer.active === (token !== 'invalid_token_value'), plain);
+  }
+}
+
 /** npm `fhirclient` in Node: its launch page, its redirect, a read, a search and a refresh. */
 async function withFhirclient(kind, launch, version) {
   const stored = new Map();
@@ -149,6 +179,8 @@ try {
       }
     }
   }
+  // I7
+  await tests.run('oauth4webapi_verifies_a_signed_answer_about_a_token_and_it_is_the_plain_one', introspected);
   // D1, D10
   await tests.run('fhir_kit_client_finds_the_endpoints_whichever_document_answers_first', async () => {
     const kit = new FhirKitClient({ baseUrl: gateway.base });

@@ -10,6 +10,8 @@ use crate::grant::records::{Grant, LaunchContext};
 use crate::jose::{AccessTokenClaims, Confirmation};
 use crate::store::Kind;
 
+mod signed;
+
 /// The confidential client `server` and the client with a key, `machine`, may introspect.
 fn introspecting(config: &mut Config) {
     for client in &mut config.clients {

@@ -7,9 +7,7 @@ use http::header::ACCEPT_LANGUAGE;
 use serde::{Deserialize, Serialize};
 
 use super::words::{ENGLISH, GERMAN, Words};
-
-/// Entries of a list that are looked at.
-const MOST: usize = 20;
+use crate::grant::quality::{MOST, weight};
 
 /// A language in which the pages are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,21 +67,6 @@ impl Language {
             Self::English => &ENGLISH,
             Self::German => &GERMAN,
         }
-    }
-}
-
-/// Thousandths of `q=0.7`.
-fn weight(parameter: &str) -> Option<u16> {
-    let value = parameter.trim().strip_prefix("q=").or_else(|| parameter.trim().strip_prefix("Q="))?;
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
-    match whole {
-        "0" => Some(fraction),
-        "1" if fraction == 0 => Some(1_000),
-        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::Grants;
 use super::super::back_channel_form::Form;
 use super::super::facts::Facts;
 use super::super::grants::{self, new_grant_id};
-use super::super::records::{Grant, User};
+use super::super::records::{Details, Grant, User};
 use super::super::scope_negotiation::{NegotiationError, negotiate_system};
 use super::super::sender_constraint::SenderConstraint;
 use super::super::token_response::{access, lifetime_for};
@@ -25,6 +25,7 @@ pub(super) async fn exchange(
     client: &RegisteredClient,
     inbound: &Inbound,
     form: &Form,
+    details: Details,
     facts: &mut Facts,
 ) -> Result<Prepared, OAuthError> {
     facts.action = Some("client_credentials");
@@ -64,6 +65,7 @@ pub(super) async fn exchange(
         launch: None,
         auth_time: now,
         online: None,
+        details,
         granted_at: now,
     };
     note(facts, &grant);

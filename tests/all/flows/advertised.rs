@@ -62,6 +62,11 @@ const SHOWN: &[(&str, &[&str], &str)] = &[
         "rs384_and_es384_assertions_for_the_token_endpoint_or_the_issuer_are_accepted",
     ),
     (
+        "introspection_signing_alg_values_supported",
+        &["RS256"],
+        "the_signed_answer_says_what_the_plain_one_says_and_is_for_the_client_that_asked",
+    ),
+    (
         "revocation_endpoint_auth_methods_supported",
         &["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
         "the_client_authenticates_as_it_is_registered",
@@ -70,6 +75,11 @@ const SHOWN: &[(&str, &[&str], &str)] = &[
         "revocation_endpoint_auth_signing_alg_values_supported",
         &["RS384", "ES384"],
         "rs384_and_es384_assertions_for_the_token_endpoint_or_the_issuer_are_accepted",
+    ),
+    (
+        "authorization_details_types_supported",
+        &["smart_on_fhir"],
+        "what_was_granted_comes_as_details_through_login_picker_consent_and_refresh",
     ),
     ("response_types_supported", &["code"], "a_public_app_launches_reads_and_refreshes"),
     ("response_modes_supported", &["query"], "a_public_app_launches_reads_and_refreshes"),

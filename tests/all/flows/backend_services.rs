@@ -177,6 +177,25 @@ async fn given(world: &World, client_id: &str, scope: &str) -> Value {
     reply.json()
 }
 
+// T10
+#[test]
+fn a_service_is_told_where_its_token_is_good_when_it_asks() {
+    run(async {
+        let published = Published::new().await;
+        let world = world_with(&published, &firebreak::clock::Clock::system()).await;
+        let assertion = KEYS.assertion(&world, "service", Algorithm::ES384);
+        let asked = request_with("system/Patient.rs system/Patient.u", &assertion);
+        let details = r#"[{"type":"smart_on_fhir","fhirVersions":["4.0.1"]}]"#;
+        let given = token(&world, &with(asked, "authorization_details", details), &[]).await.json();
+        let told = json!([{
+            "type": "smart_on_fhir", "locations": [BASE], "fhirVersions": ["4.0.1"], "scope": text(&given, "scope"),
+        }]);
+        assert_eq!(given["authorization_details"], told, "{given}");
+        assert_eq!(self::given(&world, "service", "system/Patient.rs").await.get("authorization_details"), None);
+        world.finish().await;
+    });
+}
+
 // B1, B2, B3, C1-C5, D5: inf: smart_backend_services_auth_request_success, smart_backend_services_auth_response_body
 #[test]
 fn a_service_gets_a_token_with_a_key_of_either_kind_and_reads_with_it() {

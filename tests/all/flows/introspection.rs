@@ -1,7 +1,7 @@
 //! A resource server asks whether a token holds.
 
 use super::*;
-use crate::world::{Reply, World, run};
+use crate::world::{Reply, Settings, World, run};
 use firebreak::audit::EventKind;
 
 async fn ask(world: &World, authorization: &str, asked: &str) -> Reply {
@@ -73,6 +73,63 @@ fn a_bearer_may_ask_with_the_scope_and_nobody_without_credentials() {
         assert_eq!(ask(&world, &basic("server", "wrong"), access).await.status, 401);
         // It opens nothing else.
         assert_eq!(world.get("/fhir/Observation?patient=P1", text(&watching, "access_token")).await.status, 403);
+        world.finish().await;
+    });
+}
+
+/// `server`, with what it needs to try an answer everywhere a token is taken.
+async fn world_of_a_curious_server() -> World {
+    let Settings { sections, .. } = settings();
+    let more = "introspects = true\npost_logout_redirect_uris = [\"https://server.example.org/bye\"]\n\
+                grant_types = [\"authorization_code\", \"refresh_token\", \"urn:ietf:params:oauth:grant-type:token-exchange\"]";
+    World::with(Settings { sections: sections.replacen("introspects = true", more, 1), ..settings() }).await
+}
+
+// I7: RFC 9701 section 8.1
+#[test]
+fn a_signed_answer_passes_for_no_token() {
+    run(async {
+        let world = world_of_a_curious_server().await;
+        let server = basic("server", SECRET);
+        let given = tokens(&world, "pat", SCOPE).await;
+        let headers = [
+            "Content-Type: application/x-www-form-urlencoded",
+            server.as_str(),
+            "Accept: application/token-introspection+jwt",
+        ];
+        let asked = encoded(&[("token", text(&given, "access_token"))]);
+        let reply = world.send("POST /introspect", "", &headers, &asked).await;
+        assert_eq!(reply.header("content-type"), "application/token-introspection+jwt", "{}", reply.all());
+        let signed = reply.text();
+        assert_eq!(claims(signed)["token_introspection"]["active"], true);
+        assert_eq!(claims(signed)["aud"], "server");
+
+        assert_eq!(world.get("/fhir/Patient/P1", signed).await.status, 401, "an access token");
+        assert_eq!(world.send("GET /userinfo", signed, &[], "").await.status, 401, "an access token");
+        assert_eq!(ask(&world, &server, signed).await.text(), r#"{"active":false}"#);
+        let bearer = ask(&world, &format!("Authorization: Bearer {signed}"), "x").await;
+        assert_eq!(refusal(&bearer), refused(401, "invalid_token"), "a credential");
+        let fields = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", signed),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("scope", "patient/Patient.r"),
+        ];
+        let exchanged = token(&world, &fields, &[&server]).await;
+        assert_eq!(refusal(&exchanged), refused(400, "invalid_grant"), "a subject token");
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", signed)];
+        assert_eq!(
+            refusal(&token(&world, &fields, &[&server]).await),
+            refused(400, "invalid_grant"),
+            "a refresh token"
+        );
+
+        let bye = "https://server.example.org/bye";
+        let after = |named, value| encoded(&[(named, value), ("post_logout_redirect_uri", bye)]);
+        let page = Browser::new(&world).get(&format!("/logout?{}", after("client_id", "server"))).await;
+        assert_eq!(page.location().as_deref(), Some(bye));
+        let page = Browser::new(&world).get(&format!("/logout?{}", after("id_token_hint", signed))).await;
+        assert_eq!(page.location(), None, "an id_token");
         world.finish().await;
     });
 }

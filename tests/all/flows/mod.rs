@@ -6,6 +6,7 @@ mod advertised;
 mod apps;
 mod attacks;
 mod audited;
+mod authorization_details;
 mod backend_services;
 mod best_practice;
 mod browser;
