@@ -303,7 +303,9 @@ fn what_was_written_is_shown_when_it_is_that_resource_and_may_be_read() {
     let permit = || {
         let authorizer = Authorizer::new(None, bases(), 50).unwrap();
         let mut inbound = Inbound::for_test("PUT", "/fhir/Observation/o1");
-        inbound.body = observation("o1", "P1", "1").to_string().into();
+        let mut body = observation("o1", "P1", "1");
+        body["status"] = json!("final");
+        inbound.body = body.to_string().into();
         inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
         let request = FhirRequest::parse(inbound, "/fhir").unwrap();
         let who = Authenticated::for_test(request, principal("user/Observation.cud user/Observation.r?status=final"));
