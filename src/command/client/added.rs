@@ -123,14 +123,33 @@ pub(super) async fn add(administration: &Administration, added: Added) -> Result
     Ok(lines.join("\n"))
 }
 
+/// A URL of nobody.
+const GOOD_URL: &str = "https://app.invalid/";
+
 /// What the options say, checked like what clients say of themselves; what is wrong goes to `mistakes`.
 fn metadata(added: &Added, mistakes: &mut Vec<String>) -> Option<ClientMetadata> {
     let before = mistakes.len();
+    // What is told of here has something good in its place below: it is told once, and the rest is looked at.
+    let (mut redirect_uris, mut scope) = (added.redirect_uris.clone(), added.scope.as_str());
+    let (mut jwks, mut jwks_uri) = (None, added.jwks_uri.as_deref());
     for uri in &added.redirect_uris {
-        let acceptable = redirect_uri::acceptable(uri);
-        mistakes.extend(acceptable.err().map(|expected| format!("redirect URI `{uri}` {expected}")));
+        if let Err(expected) = redirect_uri::acceptable(uri) {
+            mistakes.push(format!("redirect URI `{uri}` {expected}"));
+            redirect_uris = vec![GOOD_URL.to_owned()];
+        }
     }
-    mistakes.extend(unknown_scopes(&added.scope, false));
+    let unknown = unknown_scopes(&added.scope, false);
+    if !unknown.is_empty() {
+        mistakes.extend(unknown);
+        scope = "openid system/*.rs";
+    }
+    match added.jwks.as_deref().map(read_jwks).transpose() {
+        Ok(read) => jwks = read,
+        Err(problem) => {
+            mistakes.push(problem);
+            jwks_uri = Some(GOOD_URL);
+        }
+    }
     let method = match (added.public, added.secret) {
         (true, _) => "none",
         (_, true) => added.auth_method.as_deref().unwrap_or("client_secret_basic"),
@@ -141,27 +160,24 @@ fn metadata(added: &Added, mistakes: &mut Vec<String>) -> Option<ClientMetadata>
     } else {
         added.grant_types.clone()
     };
-    let jwks =
-        added.jwks.as_deref().map(read_jwks).transpose().map_err(|problem| mistakes.push(problem)).ok().flatten();
-    let told = mistakes.len() > before;
     let sent = json!({
         "client_name": added.name,
-        "redirect_uris": added.redirect_uris,
+        "redirect_uris": redirect_uris,
         "initiate_login_uri": added.launch_url,
-        "scope": added.scope,
+        "scope": scope,
         "grant_types": grant_types,
         "token_endpoint_auth_method": method,
         "jwks": jwks,
-        "jwks_uri": added.jwks_uri,
+        "jwks_uri": jwks_uri,
         "dpop_bound_access_tokens": added.dpop_bound_access_tokens,
         "require_pushed_authorization_requests": added.require_pushed_authorization_requests,
     });
-    let read = SentMetadata::read(sent.to_string().as_bytes())
-        .and_then(|sent| sent.checked(terms(&added.scope, RegisteredBy::Administrator.guard())));
-    match read {
-        Ok(metadata) => Some(metadata),
-        // It would be told a second time, in other words.
-        Err(_) if told => None,
+    let terms = terms(scope, RegisteredBy::Administrator.guard());
+    match SentMetadata::read(sent.to_string().as_bytes()).map(|sent| sent.looked_at(terms)) {
+        Ok((metadata, problems)) => {
+            mistakes.extend(problems.iter().map(|problem| problem.expected.to_owned()));
+            (mistakes.len() == before).then_some(metadata)
+        }
         Err(problem) => {
             mistakes.push(problem.expected.to_owned());
             None
