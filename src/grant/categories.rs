@@ -12,61 +12,52 @@ use crate::smart::scope::{Letter, ResourceScope, Scope};
 /// One category of a resource type.
 #[derive(Debug)]
 pub(super) struct Category {
-    /// `system|code`
-    pub(super) token: &'static str,
+    resource_type: ResourceType,
+    system: &'static str,
+    code: &'static str,
     /// What it is.
     pub(super) words: fn(&Scopes) -> Text,
 }
 
-const CONDITION: [Category; 3] = [
-    Category {
-        token: "http://terminology.hl7.org/CodeSystem/condition-category|encounter-diagnosis",
-        words: |s| s.encounter_diagnoses,
-    },
-    Category {
-        token: "http://terminology.hl7.org/CodeSystem/condition-category|problem-list-item",
-        words: |s| s.problem_list,
-    },
-    Category {
-        token: "http://hl7.org/fhir/us/core/CodeSystem/condition-category|health-concern",
-        words: |s| s.health_concerns,
-    },
+const CONDITIONS: &str = "http://terminology.hl7.org/CodeSystem/condition-category";
+const CORE_CONDITIONS: &str = "http://hl7.org/fhir/us/core/CodeSystem/condition-category";
+const OBSERVATIONS: &str = "http://terminology.hl7.org/CodeSystem/observation-category";
+const CORE_OBSERVATIONS: &str = "http://hl7.org/fhir/us/core/CodeSystem/us-core-observation-category";
+const CORE: &str = "http://hl7.org/fhir/us/core/CodeSystem/us-core-category";
+
+/// All of them, in the order of the page.
+const CATEGORIES: [Category; 9] = [
+    Category::of(ResourceType::CONDITION, CONDITIONS, "encounter-diagnosis", |s| s.encounter_diagnoses),
+    Category::of(ResourceType::CONDITION, CONDITIONS, "problem-list-item", |s| s.problem_list),
+    Category::of(ResourceType::CONDITION, CORE_CONDITIONS, "health-concern", |s| s.health_concerns),
+    Category::of(ResourceType::OBSERVATION, CORE_OBSERVATIONS, "clinical-test", |s| s.clinical_tests),
+    Category::of(ResourceType::OBSERVATION, OBSERVATIONS, "laboratory", |s| s.laboratory),
+    Category::of(ResourceType::OBSERVATION, OBSERVATIONS, "social-history", |s| s.social_history),
+    Category::of(ResourceType::OBSERVATION, CORE, "sdoh", |s| s.living_conditions),
+    Category::of(ResourceType::OBSERVATION, OBSERVATIONS, "survey", |s| s.surveys),
+    Category::of(ResourceType::OBSERVATION, OBSERVATIONS, "vital-signs", |s| s.vital_signs),
 ];
 
-const OBSERVATION: [Category; 6] = [
-    Category {
-        token: "http://hl7.org/fhir/us/core/CodeSystem/us-core-observation-category|clinical-test",
-        words: |s| s.clinical_tests,
-    },
-    Category {
-        token: "http://terminology.hl7.org/CodeSystem/observation-category|laboratory",
-        words: |s| s.laboratory,
-    },
-    Category {
-        token: "http://terminology.hl7.org/CodeSystem/observation-category|social-history",
-        words: |s| s.social_history,
-    },
-    Category { token: "http://hl7.org/fhir/us/core/CodeSystem/us-core-category|sdoh", words: |s| s.living_conditions },
-    Category { token: "http://terminology.hl7.org/CodeSystem/observation-category|survey", words: |s| s.surveys },
-    Category {
-        token: "http://terminology.hl7.org/CodeSystem/observation-category|vital-signs",
-        words: |s| s.vital_signs,
-    },
-];
+impl Category {
+    const fn of(
+        resource_type: ResourceType,
+        system: &'static str,
+        code: &'static str,
+        words: fn(&Scopes) -> Text,
+    ) -> Self {
+        Self { resource_type, system, code, words }
+    }
+}
 
 /// The categories of a type.
-pub(super) fn categories(resource_type: ResourceType) -> &'static [Category] {
-    match resource_type {
-        ResourceType::CONDITION => &CONDITION,
-        ResourceType::OBSERVATION => &OBSERVATION,
-        _ => &[],
-    }
+fn categories(resource_type: ResourceType) -> impl Iterator<Item = &'static Category> {
+    CATEGORIES.iter().filter(move |category| category.resource_type == resource_type)
 }
 
 /// The category that a granular scope is about, when it is about one alone.
 pub(super) fn category_of(scope: &ResourceScope) -> Option<&'static Category> {
-    let token = scope.constraint.as_deref()?.strip_prefix("category=")?;
-    categories(scope.resource_type?).iter().find(|category| category.token == token)
+    let token = scope.constraint.as_deref()?.strip_prefix("category=")?.split_once('|')?;
+    categories(scope.resource_type?).find(|category| (category.system, category.code) == token)
 }
 
 /// The scopes for the parts of `scope`: the same level, type and permissions (in the words of v2), one category each. Empty when
@@ -86,9 +77,9 @@ pub(super) fn parts(scope: &str) -> Vec<String> {
         resource_type: Some(resource_type),
         permissions,
         v1: false,
-        constraint: Some(format!("category={}", category.token)),
+        constraint: Some(format!("category={}|{}", category.system, category.code)),
     };
-    categories(resource_type).iter().map(|category| part(category).to_string()).collect()
+    categories(resource_type).map(|category| part(category).to_string()).collect()
 }
 
 #[cfg(test)]

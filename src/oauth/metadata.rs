@@ -172,46 +172,83 @@ impl SentMetadata {
     /// # Errors
     /// The first thing that cannot be registered.
     pub fn checked(self, terms: Terms<'_>) -> Result<ClientMetadata, MetadataProblem> {
+        let (metadata, problems) = self.looked_at(terms);
+        problems.into_iter().next().map_or(Ok(metadata), Err)
+    }
+
+    /// What is registered of it, and everything that cannot be: where there is any of that, nothing is.
+    #[must_use]
+    pub fn looked_at(self, terms: Terms<'_>) -> (ClientMetadata, Vec<MetadataProblem>) {
+        let mut found = Problems::default();
         if self.software_statement.is_some() {
-            return Err(MetadataProblem {
+            found.0.push(MetadataProblem {
                 kind: ProblemKind::SoftwareStatement,
                 expected: "no software_statement is expected: none is trusted here",
             });
         }
-        let token_endpoint_auth_method = authentication_method(self.token_endpoint_auth_method)?;
+        let token_endpoint_auth_method = found.none_in(authentication_method(self.token_endpoint_auth_method));
         let acts_for_itself = token_endpoint_auth_method == AuthenticationMethod::PrivateKeyJwt
             && terms.allowed_scope.split_ascii_whitespace().any(is_system);
-        let grant_types = grant_types(self.grant_types, acts_for_itself)?;
+        let grant_types = grant_types(self.grant_types, acts_for_itself);
+        // Without grant types there is nothing to hold these against.
+        let held = grant_types.is_ok();
+        let grant_types = found.none_in(grant_types);
         let redirects = grant_types.iter().any(|name| name == AUTHORIZATION_CODE);
-        let (jwks, jwks_uri) = keys(token_endpoint_auth_method, self.jwks, self.jwks_uri, terms.is_jwks_uri)?;
-        Ok(ClientMetadata {
-            redirect_uris: redirect_uris(self.redirect_uris, redirects)?,
+        let (jwks, jwks_uri) =
+            found.none_in(keys(token_endpoint_auth_method, self.jwks, self.jwks_uri, terms.is_jwks_uri));
+        let metadata = ClientMetadata {
+            redirect_uris: found.none_in(redirect_uris(self.redirect_uris, redirects)),
             token_endpoint_auth_method,
-            response_types: response_types(self.response_types, redirects)?,
-            client_name: text(self.client_name, "client_name is expected to be at most 200 visible characters")?,
-            client_uri: page(self.client_uri)?,
-            logo_uri: page(self.logo_uri)?,
-            scope: scope(self.scope, terms.allowed_scope, &grant_types)?,
-            contacts: contacts(self.contacts)?,
-            tos_uri: page(self.tos_uri)?,
-            policy_uri: page(self.policy_uri)?,
+            response_types: found.none_in(if held {
+                response_types(self.response_types, redirects)
+            } else {
+                Ok(Vec::new())
+            }),
+            client_name: found
+                .none_in(text(self.client_name, "client_name is expected to be at most 200 visible characters")),
+            client_uri: found.none_in(page(self.client_uri)),
+            logo_uri: found.none_in(page(self.logo_uri)),
+            scope: found.none_in(if held {
+                scope(self.scope, terms.allowed_scope, &grant_types)
+            } else {
+                Ok(String::new())
+            }),
+            contacts: found.none_in(contacts(self.contacts)),
+            tos_uri: found.none_in(page(self.tos_uri)),
+            policy_uri: found.none_in(page(self.policy_uri)),
             jwks_uri,
             jwks,
-            software_id: text(self.software_id, "software_id is expected to be at most 200 visible characters")?,
-            software_version: text(
+            software_id: found
+                .none_in(text(self.software_id, "software_id is expected to be at most 200 visible characters")),
+            software_version: found.none_in(text(
                 self.software_version,
                 "software_version is expected to be at most 200 visible characters",
-            )?,
-            initiate_login_uri: launch_url(self.initiate_login_uri)?,
-            dpop_bound_access_tokens: flag(
+            )),
+            initiate_login_uri: found.none_in(launch_url(self.initiate_login_uri)),
+            dpop_bound_access_tokens: found.none_in(flag(
                 self.dpop_bound_access_tokens.as_ref(),
                 "dpop_bound_access_tokens is expected to be true or false",
-            )?,
-            require_pushed_authorization_requests: flag(
+            )),
+            require_pushed_authorization_requests: found.none_in(flag(
                 self.require_pushed_authorization_requests.as_ref(),
                 "require_pushed_authorization_requests is expected to be true or false",
-            )?,
+            )),
             grant_types,
+        };
+        (metadata, found.0)
+    }
+}
+
+/// What was found wrong.
+#[derive(Default)]
+struct Problems(Vec<MetadataProblem>);
+
+impl Problems {
+    /// What was checked; nothing, where it was found wrong.
+    fn none_in<T: Default>(&mut self, checked: Result<T, MetadataProblem>) -> T {
+        checked.unwrap_or_else(|problem| {
+            self.0.push(problem);
+            T::default()
         })
     }
 }

@@ -158,6 +158,17 @@ fn what_cannot_be_added_is_refused_with_what_was_expected() {
     for expected in ["`a:b`", "`ftp://x`", "did you mean `patient/Observation.rs`?", "scope `bogus` is not known"] {
         assert!(all.contains(expected), "lacks `{expected}`: {all}");
     }
+    let all = [
+        &with("openid patient/*.rs", "openid bogus")[..],
+        &["--redirect-uri", "ftp://x", "--launch-url", "ftp://y", "--grant-type", "password"],
+    ];
+    let all = refused(&all.concat());
+    for expected in
+        ["`ftp://x`", "scope `bogus` is not known", "grant_types is expected", "initiate_login_uri is expected"]
+    {
+        assert!(all.contains(expected), "lacks `{expected}`: {all}");
+    }
+    assert_eq!(all.matches("firebreak: ").count(), 4, "each once: {all}");
     let text = fs::read_to_string(site.config()).unwrap();
     let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     fs::write(site.config(), format!("{text}\n[[user]]\nusername = \"bob\"\npassword_hash = \"{hash}\"\n")).unwrap();
