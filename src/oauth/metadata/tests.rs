@@ -10,6 +10,8 @@ use serde_json::json;
 
 use super::*;
 use crate::jose::assertion::tests::TestKeys;
+use crate::oauth::redirect_uri;
+use crate::smart::scope::Scope;
 
 const TERMS: Terms<'static> = Terms {
     allowed_scope: ALLOWED,
