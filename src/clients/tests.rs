@@ -71,7 +71,7 @@ fn a_redirect_uri_that_differs_in_anything_is_not_registered() {
     }
 }
 
-// A3
+// A3, B1 2
 #[test]
 fn only_a_public_clients_loopback_address_may_have_another_port() {
     let loopback = ["http://127.0.0.1/cb"];

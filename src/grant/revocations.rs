@@ -100,6 +100,7 @@ mod tests {
     use crate::grant::back_channel_testing::Site;
     use crate::grant::grants::revoke;
 
+    // V1
     #[tokio::test]
     async fn a_revoked_grant_is_known_at_once_here_and_after_a_refresh_elsewhere() {
         let site = Site::new();

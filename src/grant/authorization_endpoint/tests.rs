@@ -69,7 +69,7 @@ async fn nothing_but_an_opaque_handle_stands_in_urls_of_ours() {
     assert_eq!(handle.len(), 43);
 }
 
-// A3
+// A3, B1 15
 #[tokio::test]
 async fn b1_1_an_unknown_missing_or_doubled_client_gets_a_page_and_no_redirect() {
     assert_eq!(refusal(&[("client_id", Some("nobody"))]).await, "400");
@@ -80,7 +80,7 @@ async fn b1_1_an_unknown_missing_or_doubled_client_gets_a_page_and_no_redirect()
     assert_eq!(refusal_of(&doubled).await, "400");
 }
 
-// A3
+// A3, B1 15
 #[tokio::test]
 async fn b1_2_a_redirect_uri_that_is_not_the_registered_one_gets_a_page_and_no_redirect() {
     for other in [
@@ -402,7 +402,7 @@ async fn an_ehr_that_vouches_logs_its_user_in_for_this_launch_alone() {
     assert!(browser.authorize(&request("patient/*.rs")).await.text.contains("<h1>Sign in</h1>"));
 }
 
-// L2
+// L2, B1 9
 #[tokio::test]
 async fn a_launch_that_names_a_user_accepts_no_other() {
     let mut browser = Browser::new();
@@ -424,6 +424,7 @@ async fn a_launch_that_names_a_user_accepts_no_other() {
     assert!(page.text.contains("Ada"));
 }
 
+// B1 18, M1
 #[tokio::test]
 async fn a_transaction_of_another_browser_and_one_that_is_over_are_pages() {
     let mut browser = Browser::new();
@@ -445,6 +446,22 @@ async fn a_transaction_of_another_browser_and_one_that_is_over_are_pages() {
     let late = browser.get(&format!("/authorize?{}", encoded(&changed(SCOPE, &[("prompt", Some("consent"))])))).await;
     browser.grants.clock.advance(901);
     assert_eq!(browser.get(&late.location().unwrap()).await.status, 400, "expired");
+}
+
+// B2 48: here, too
+#[tokio::test]
+async fn too_many_requests_of_one_address_are_told_when_to_come_back() {
+    let mut browser = Browser::new();
+    let mut throttled = None;
+    for _ in 0..1_000 {
+        let page = browser.get("/authorize").await;
+        if page.status != 400 {
+            throttled = Some(page);
+            break;
+        }
+    }
+    let page = throttled.unwrap();
+    assert_eq!((page.status, page.header("retry-after").is_empty()), (429, false));
 }
 
 // L4

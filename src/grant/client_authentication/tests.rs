@@ -67,6 +67,15 @@ impl Fixture {
     }
 
     async fn authenticate(&self, authorization: Option<&str>, body: &str) -> Result<Option<String>, OAuthError> {
+        self.authenticate_at(NOW, authorization, body).await
+    }
+
+    async fn authenticate_at(
+        &self,
+        now: i64,
+        authorization: Option<&str>,
+        body: &str,
+    ) -> Result<Option<String>, OAuthError> {
         let mut inbound = Inbound::for_test("POST", "/token");
         inbound.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         if let Some(authorization) = authorization {
@@ -79,7 +88,7 @@ impl Fixture {
             key_sets: &self.key_sets,
             audiences: [TOKEN_URL.to_owned(), TOKEN_URL.to_owned()],
             issuer: ISSUER.to_owned(),
-            now: NOW,
+            now,
         };
         let form = Form::posted(&inbound).unwrap();
         match authenticator.authenticate(&inbound, &form).await? {
@@ -319,6 +328,32 @@ async fn of_many_concurrent_uses_of_one_assertion_one_is_accepted() {
     }
     assert_eq!(tasks.join_all().await.into_iter().filter(|accepted| *accepted).count(), 1);
     assert_eq!(fixture.refusal(None, &body).await, (401, "invalid_client"));
+}
+
+// B2 38, C6: until its own end
+#[tokio::test]
+async fn an_assertion_is_remembered_for_as_long_as_a_copy_would_be_good() {
+    let fixture = Fixture::new();
+    for client_id in ["ehr", "strict"] {
+        let body = asserted(&fixture.keys.assertion(client_id, ISSUER, NOW));
+        assert!(fixture.authenticate(None, &body).await.is_ok());
+        for later in [1, 60, 61, 299] {
+            let again = fixture.authenticate_at(NOW + later, None, &body).await;
+            assert_eq!(again, Err(OAuthError::invalid_client(Challenge::None)), "{client_id} after {later} seconds");
+        }
+    }
+}
+
+// B2 38, C6: two clients may think of the same
+#[tokio::test]
+async fn a_jti_is_used_up_for_its_own_client_alone() {
+    let fixture = Fixture::new();
+    for client_id in ["ehr", "strict"] {
+        let mut claims = claims(client_id, ISSUER, NOW);
+        claims["jti"] = "one".into();
+        let body = asserted(&fixture.keys.es384(&header("ES384", "ec"), &claims));
+        assert_eq!(fixture.authenticate(None, &body).await.unwrap().as_deref(), Some(client_id));
+    }
 }
 
 // B2 37

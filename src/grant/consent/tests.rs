@@ -48,6 +48,7 @@ async fn granted_scopes_keep_the_order_asked() {
     assert_eq!(scopes.join(" "), SCOPE);
 }
 
+// P5
 #[tokio::test]
 async fn a_scope_that_was_not_offered_is_refused() {
     let mut browser = Browser::new();

@@ -162,6 +162,7 @@ async fn the_brands_are_public_have_a_weak_tag_and_are_discovered_where_they_are
     });
     let reply = fetch(&site, "GET", "/brands", &[("accept", "text/html")]);
     assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "application/fhir+json"));
+    assert_eq!(reply.header("cache-control"), "public, max-age=300");
     let tag = reply.header("etag").to_owned();
     assert!(tag.starts_with("W/\""), "{tag}");
     for again in [tag.as_str(), tag.trim_start_matches("W/"), "*"] {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, GrantType};
 use crate::grant::back_channel_testing::{BASE, ISSUER, NOW, Reply, Site, basic, grant, inbound, reply};
 use crate::grant::facts::Facts;
 use crate::grant::grants::{revoke, revoke_stored};
@@ -37,7 +37,11 @@ async fn ask(site: &Site, token: &str) -> Reply {
 
 /// An access token with the scope `introspect` of the client `server`.
 async fn bearer(site: &Site) -> String {
-    let scopes = vec!["launch/patient".to_owned(), "introspect".to_owned()];
+    bearer_with(site, "launch/patient introspect").await
+}
+
+async fn bearer_with(site: &Site, scope: &str) -> String {
+    let scopes = scope.split(' ').map(str::to_owned).collect();
     let code = site.code(Grant { scopes, ..grant("server") }).await;
     let fields = [
         ("grant_type", "authorization_code"),
@@ -48,6 +52,13 @@ async fn bearer(site: &Site) -> String {
     let reply = site.token_with(&[("authorization", &basic("server", "secret"))], &fields).await;
     assert_eq!(reply.status, 200, "{}", reply.json);
     format!("Bearer {}", reply.text("access_token"))
+}
+
+/// The claims of the `id_token` of a token response.
+fn id_token(response: &Reply) -> Value {
+    let payload = response.text("id_token").split('.').nth(1).unwrap();
+    let decoded = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).unwrap();
+    serde_json::from_slice(&decoded).unwrap()
 }
 
 fn is_inactive(reply: &Reply) -> bool {
@@ -84,9 +95,7 @@ async fn a_good_access_token_is_active_with_all_that_its_token_response_had() {
         assert!(response.json.get(member).is_some(), "{member}");
         assert_eq!(reply.json.get(member), response.json.get(member), "{member}");
     }
-    let payload = response.text("id_token").split('.').nth(1).unwrap();
-    let decoded = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).unwrap();
-    let id_token: Value = serde_json::from_slice(&decoded).unwrap();
+    let id_token = id_token(&response);
     for member in ["iss", "sub", "fhirUser"] {
         assert_eq!(reply.json[member], id_token[member], "{member}");
     }
@@ -107,7 +116,7 @@ async fn a_token_of_a_narrower_refresh_is_told_with_its_own_scope() {
     assert_eq!(ask(&site, narrow.text("access_token")).await.text("scope"), "patient/Observation.rs");
 }
 
-// I1, I2
+// I1, I2, I5
 #[tokio::test]
 async fn a_refresh_token_is_active_until_it_is_rotated() {
     let site = site();
@@ -223,6 +232,10 @@ async fn a_bearer_with_the_scope_may_ask_about_tokens_of_any_client() {
     let refused = site.introspect(&[("authorization", &without)], &[token]).await;
     assert_eq!(refused.refusal(), (403, "insufficient_scope"));
     assert!(refused.header("www-authenticate").contains("scope=\"introspect\""));
+    // A client that may ask, by a token that may not.
+    let other = bearer_with(&site, "launch/patient patient/*.rs").await;
+    let refused = site.introspect(&[("authorization", &other)], &[token]).await;
+    assert_eq!(refused.refusal(), (403, "insufficient_scope"));
     // The client lost the right since.
     site.configure(|_| {});
     assert_eq!(site.introspect(&[("authorization", &bearer)], &[token]).await.refusal(), (403, "insufficient_scope"));
@@ -277,7 +290,7 @@ async fn a_bound_token_is_told_with_its_key_and_is_no_bearer_credential() {
     assert_eq!(refused.refusal(), (401, "invalid_token"));
 }
 
-// I2: the EHR that launched an app says nothing about a user who logged in
+// I2, I4: the EHR that launched an app says nothing about a user who logged in
 #[tokio::test]
 async fn a_token_of_a_user_of_a_provider_is_active_also_after_a_launch_from_an_ehr_that_does_not_vouch() {
     let provider = "[[provider]]\nid = \"idp\"\nissuer = \"https://idp.example.org\"\nclient_id = \"c\"\n\
@@ -293,8 +306,39 @@ async fn a_token_of_a_user_of_a_provider_is_active_also_after_a_launch_from_an_e
         LaunchContext { client_id: "app".to_owned(), ehr_client_id: "ehr".to_owned(), ..LaunchContext::default() };
     let response = granted(&site, Grant { launch: Some(launch), ..launched }).await;
     for token in ["access_token", "refresh_token"] {
-        assert_eq!(ask(&site, response.text(token)).await.json["active"], true, "{token}");
+        let reply = ask(&site, response.text(token)).await;
+        assert_eq!(reply.json["active"], true, "{token}");
+        // I4: the user as in the id_token, not by the name at the provider.
+        let id_token = id_token(&response);
+        for member in ["iss", "sub", "fhirUser"] {
+            assert_eq!(reply.json[member], id_token[member], "{member} of the {token}");
+        }
+        assert_eq!((reply.text("iss"), reply.text("sub") == "dr.smith"), (ISSUER, false), "{token}");
     }
+}
+
+// I5: a grant that no user stands behind ends like any other
+#[tokio::test]
+async fn a_revoked_token_of_a_client_that_acts_for_itself_is_inactive() {
+    let site = Site::with(|config| {
+        introspecting(config);
+        config.clients[4].grant_types = vec![GrantType::ClientCredentials];
+        config.clients[4].scope = "system/*.rs".to_owned();
+    });
+    let assertion = site.assertion("machine", "https://gateway.example.org/token");
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("scope", "system/*.rs"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", assertion.as_str()),
+    ];
+    let response = site.token(&fields).await;
+    assert_eq!(ask(&site, response.text("access_token")).await.json["active"], true, "{}", response.json);
+    let gid = response.facts.grant_id.clone().unwrap();
+    revoke_stored(&*site.grants.store, &gid, site.clock.unix_seconds()).await.unwrap();
+    assert!(is_inactive(&ask(&site, response.text("access_token")).await), "revoked by another process");
+    site.grants.revocations.refresh(&*site.grants.store).await.unwrap();
+    assert!(is_inactive(&ask(&site, response.text("access_token")).await), "and heard of here");
 }
 
 // I2, I5, F7

@@ -324,13 +324,14 @@ async fn a_client_that_removes_itself_ends_every_grant_and_consent_that_it_was_g
     assert!(!site.grants.revocations.is_revoked(&anothers.grant_id));
 }
 
-// R6
+// R6, B3 75
 #[tokio::test]
 async fn a_wrong_token_a_removed_client_and_a_disabled_one_are_answered_alike() {
     let (site, token) = site().await;
     let (first, second) =
         (register_as(&site, Some(&token), &app()).await, register_as(&site, Some(&token), &app()).await);
     let ((path, mine), (other_path, theirs)) = (own(&first), own(&second));
+    let (live_path, live) = own(&register_as(&site, None, &app()).await);
     send(&site, "DELETE", &path, Some(&mine), "").await;
     registry::disable(&*site.grants.store, second.text("client_id"), NOW).await.unwrap();
     let mut answers = Vec::new();
@@ -341,6 +342,12 @@ async fn a_wrong_token_a_removed_client_and_a_disabled_one_are_answered_alike() 
             (&other_path, Some("guess")),
             (&other_path, Some(&token)),
             (&other_path, None),
+            (&live_path, Some("guess")),
+            (&live_path, Some("")),
+            (&live_path, Some(&mine)),
+            (&live_path, Some(&theirs)),
+            (&live_path, Some(&token)),
+            (&live_path, None),
             ("/register/app", Some("guess")),
             ("/register/", Some("guess")),
             ("/register/app/x", Some("guess")),
@@ -353,6 +360,7 @@ async fn a_wrong_token_a_removed_client_and_a_disabled_one_are_answered_alike() 
         }
     }
     assert!(answers.iter().all(|answer| answer == &answers[0]));
+    assert_eq!(send(&site, "GET", &live_path, Some(&live), "").await.status, 200, "nothing happened to it");
 }
 
 // R6, B3 75

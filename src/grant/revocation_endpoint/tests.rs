@@ -18,7 +18,7 @@ fn is_done(reply: &Reply) -> bool {
     reply.status == 200 && reply.json.is_null() && reply.header("cache-control") == "no-store"
 }
 
-// V1, E8
+// V1, E8, B2 42
 #[tokio::test]
 async fn a_public_client_gives_back_a_refresh_token_and_all_its_access_tokens_die() {
     let site = Site::new();
@@ -35,7 +35,7 @@ async fn a_public_client_gives_back_a_refresh_token_and_all_its_access_tokens_di
     assert!(is_done(&site.revoke(&[], &fields).await), "once more");
 }
 
-// V1
+// V1, B3 73
 #[tokio::test]
 async fn an_access_token_that_is_given_back_ends_its_grant_with_the_refresh_token() {
     let site = Site::new();

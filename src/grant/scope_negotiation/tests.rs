@@ -12,7 +12,7 @@ fn offered(requested: &str, registered: &str) -> String {
     negotiate(requested, &client(registered)).unwrap().join(" ")
 }
 
-// A4
+// A4, P4
 #[test]
 fn what_is_registered_is_offered_as_asked_and_in_the_order_asked() {
     let all = "launch/patient openid fhirUser offline_access patient/*.rs";
@@ -79,10 +79,21 @@ fn a_wildcard_comes_apart_into_what_is_registered() {
     assert_eq!(offered("patient/*.rs", "patient/*.rs patient/Observation.rs"), "patient/*.rs");
 }
 
-// A4
+// A4, P4
 #[test]
 fn levels_never_cover_each_other() {
     assert_eq!(negotiate("user/*.rs", &client("patient/*.cruds system/*.cruds")), Err(NegotiationError::NothingLeft));
+}
+
+// B4, B2 40: whatever else it is registered for as an app
+#[test]
+fn a_client_that_acts_for_itself_is_granted_system_scopes_alone() {
+    let both = client("system/Patient.r patient/*.rs user/*.rs launch/patient openid offline_access introspect");
+    let granted = |requested: &str| negotiate_system(requested, &both);
+    assert_eq!(granted("patient/*.rs system/*.rs user/*.rs openid introspect").unwrap(), ["system/Patient.r"]);
+    for other in ["patient/*.rs", "user/Patient.r", "openid offline_access launch/patient", "introspect"] {
+        assert_eq!(granted(other), Err(NegotiationError::NothingLeft), "{other}");
+    }
 }
 
 // B1 11

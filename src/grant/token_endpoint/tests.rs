@@ -80,7 +80,7 @@ async fn openid_gives_an_rs256_id_token_with_nonce_at_hash_and_fhir_user() {
     let id_token = reply.text("id_token");
     let jwks: jsonwebtoken::jwk::JwkSet = serde_json::from_slice(&site.grants.keys.jwks()).unwrap();
     let header = jsonwebtoken::decode_header(id_token).unwrap();
-    assert_eq!(header.alg, jsonwebtoken::Algorithm::RS256);
+    assert_eq!((header.alg, header.typ.as_deref()), (jsonwebtoken::Algorithm::RS256, Some("JWT")));
     let key = jsonwebtoken::DecodingKey::from_jwk(jwks.find(&header.kid.unwrap()).unwrap()).unwrap();
     let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
     validation.set_audience(&["app"]);
@@ -154,6 +154,7 @@ async fn the_context_of_an_ehr_launch_comes_with_the_code_and_with_each_refresh(
     }
 }
 
+// O5
 #[tokio::test]
 async fn a_user_of_another_issuer_gets_a_subject_that_is_nobody_elses() {
     let site = Site::new();
@@ -205,6 +206,22 @@ async fn a_grant_type_the_client_is_not_registered_for_is_unauthorized_client() 
     assert_eq!(site.exchange(&code).await.refusal(), (400, "unauthorized_client"));
     site.configure(|config| config.clients[0].grant_types = vec![GrantType::AuthorizationCode]);
     assert_eq!(site.refresh("anything").await.refusal(), (400, "unauthorized_client"));
+}
+
+// B2 41: whatever it was registered for
+#[tokio::test]
+async fn a_client_without_a_key_gets_no_token_for_itself() {
+    let site = Site::with(|config| {
+        for client in &mut config.clients {
+            client.grant_types.push(GrantType::ClientCredentials);
+            client.scope = "system/*.rs".to_owned();
+        }
+    });
+    let fields = [("grant_type", "client_credentials"), ("scope", "system/*.rs")];
+    let with_secret = site.token_with(&[("authorization", &basic("server", "secret"))], &fields).await;
+    assert_eq!(with_secret.refusal(), (400, "unauthorized_client"));
+    let public = site.token(&[fields[0], fields[1], ("client_id", "app")]).await;
+    assert_eq!(public.refusal(), (401, "invalid_client"));
 }
 
 // B2 23, 24, A10
@@ -282,7 +299,7 @@ async fn a_replay_before_the_first_use_is_finished_leaves_nothing_of_it() {
     }
 }
 
-// 503 and nothing spent: the store cannot write
+// B2 48: 503 and nothing spent: the store cannot write
 #[tokio::test]
 async fn when_what_is_given_cannot_be_written_nothing_is_given() {
     let mut site = Site::new();

@@ -84,7 +84,7 @@ fn verify_as(keys: &ClientKeys, assertion: &str, expected: &Expected<'_>) -> Res
     Unverified::parse(assertion)?.verify(keys, expected, NOW)
 }
 
-// C7, E9
+// C7, E9, B2 36
 #[test]
 fn a_jku_must_be_the_registered_url_exactly() {
     let test = TestKeys::generate();
@@ -123,7 +123,7 @@ fn a_client_registered_for_one_algorithm_may_not_use_the_other() {
     }
 }
 
-// C7
+// C7, B2 36
 #[test]
 fn one_kid_may_name_a_key_of_each_kind_and_not_two_of_one() {
     let (test, other) = (TestKeys::generate(), TestKeys::generate());

@@ -52,6 +52,7 @@ fn another_key_of_the_same_name_and_an_unknown_name_are_refused() {
     assert_eq!(problem(&keys, &ours.sign(Some("b"))), SignatureProblem::UnknownKey);
 }
 
+// M3
 #[test]
 fn without_a_name_there_must_be_one_key() {
     let (a, b) = (provider("a"), provider("b"));

@@ -50,6 +50,7 @@ fn every_split_of_the_bytes_gives_the_same_result() {
     }
 }
 
+// B3 70
 #[test]
 fn what_two_readers_could_frame_differently_is_refused() {
     let bad = [

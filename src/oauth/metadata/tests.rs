@@ -151,7 +151,7 @@ fn everything_that_is_known_is_registered() {
     }
 }
 
-// R2, R3
+// R2, R3, B3 74
 #[test]
 fn keys_are_public_by_value_or_by_url_and_there_for_who_needs_them() {
     let jwks: Value = serde_json::from_str(&TestKeys::generate().jwks()).unwrap();

@@ -33,6 +33,7 @@ fn each_of_the_31_suffixes_means_its_letters() {
     }
 }
 
+// P1
 #[test]
 fn every_other_arrangement_of_the_letters_is_unknown() {
     let good = suffixes();
@@ -53,6 +54,7 @@ fn every_other_arrangement_of_the_letters_is_unknown() {
     }
 }
 
+// P2
 #[test]
 fn v1_words_mean_their_v2_letters_and_stay_as_written() {
     for (word, letters) in [("read", "rs"), ("write", "cud"), ("*", "cruds")] {
@@ -62,7 +64,7 @@ fn v1_words_mean_their_v2_letters_and_stay_as_written() {
     }
 }
 
-// L4
+// L4, P1, P8
 #[test]
 fn what_is_not_in_the_grammar_is_unknown() {
     for text in [
@@ -213,6 +215,7 @@ fn unknown_and_uncheckable_scopes_grant_nothing_and_are_reported() {
     assert!(compiled.fhir_user());
 }
 
+// P7
 #[test]
 fn a_granular_scope_covers_its_letters_under_its_conditions_alone() {
     let compiled =

@@ -173,7 +173,7 @@ fn every_advertised_grant_type_method_and_algorithm_is_shown_by_a_test() {
     });
 }
 
-// D6, D12
+// D6, D12, W1
 #[test]
 fn every_endpoint_is_advertised_where_it_is() {
     let brands = "[brands]\nname = \"Larkspur\"\nwebsite = \"https://larkspur.example\"\n[registration]\nopen = true\n";

@@ -284,7 +284,7 @@ fn a_service_is_granted_what_it_was_registered_for_and_no_more() {
     });
 }
 
-// B3
+// B3, B3 61
 #[test]
 fn a_token_of_a_service_ends_in_five_minutes_or_as_configured() {
     run(async {

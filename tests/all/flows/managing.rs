@@ -83,17 +83,19 @@ fn what_a_person_withdraws_is_over_at_once_and_the_app_has_to_ask_again() {
     });
 }
 
-// V3: a code that was not exchanged yet
+// V2, V3: a code that was not exchanged yet, and that of nobody else
 #[test]
 fn a_code_that_the_app_has_not_exchanged_is_worth_nothing_after_the_withdrawal() {
     run(async {
         let world = world().await;
+        let others = code(&world, "mum", &request(SCOPE)).await;
         let code = code(&world, "pat", &request(SCOPE)).await;
         let (mut browser, page) = signed_in(&world, "pat").await;
         let csrf = page.field("csrf");
         assert!(page.text().contains("Has no access now"), "only a consent is remembered: {}", page.text());
         browser.post("/manage", &[("csrf", &csrf), ("client_id", "app"), ("decision", "withdraw")]).await;
         assert_eq!(refusal(&token(&world, &exchange(&code), &[]).await), refused(400, "invalid_grant"));
+        assert_eq!(token(&world, &exchange(&others), &[]).await.status, 200);
         world.finish().await;
     });
 }

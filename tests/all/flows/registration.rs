@@ -303,7 +303,7 @@ fn the_registration_endpoint_is_named_where_it_works_and_nowhere_else() {
     });
 }
 
-// B1 1, B2 31
+// B1 1, B2 31, B3 61
 #[test]
 fn a_disabled_client_is_unknown_everywhere_and_its_verified_tokens_are_refused() {
     run(async {

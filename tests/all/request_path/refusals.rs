@@ -78,6 +78,7 @@ fn rows_60_to_62_and_80_credentials() {
     });
 }
 
+// B3 61
 /// Tokens outlive a restart; the clients and users that they speak of may not.
 #[test]
 fn a_token_of_a_client_or_user_that_was_removed_is_refused() {
@@ -133,6 +134,7 @@ fn guessing_tokens_is_slowed_down_and_those_who_have_one_are_not() {
     });
 }
 
+// O6, P3
 #[test]
 fn case_11_the_scope_fhir_user_opens_one_resource_and_case_13_scopes_are_a_union() {
     run(async {

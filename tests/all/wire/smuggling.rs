@@ -22,6 +22,7 @@ async fn refused(name: &str, wire: &[u8]) {
     assert!(seen.is_empty(), "{name}: {seen:?}");
 }
 
+// B3 70
 #[tokio::test]
 async fn a_message_with_ambiguous_framing_is_answered_400_and_closed() {
     let head = "POST /a HTTP/1.1\r\nHost: a\r\n";

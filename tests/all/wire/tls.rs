@@ -34,6 +34,7 @@ async fn the_protocol_is_agreed_by_alpn_and_http1_is_the_rest() {
     assert!(handshake(served.address, client_config(&["h3"], None)).await.is_err(), "no common protocol");
 }
 
+// Z1
 #[tokio::test]
 async fn tls_1_2_and_1_3_are_spoken() {
     let served = Served::tls(patient()).await;
@@ -48,6 +49,7 @@ async fn tls_1_2_and_1_3_are_spoken() {
     }
 }
 
+// Z1, B3 79
 #[tokio::test]
 async fn tls_1_1_is_refused_with_the_alert_protocol_version() {
     // RFC 4346 section 7.4.1.2: version 3.2, and suites of that time.

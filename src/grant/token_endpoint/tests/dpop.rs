@@ -151,6 +151,12 @@ async fn a_proof_is_accepted_once() {
         assert_eq!(exchange_with(&site, &code, &proof).await.refusal(), (400, "invalid_dpop_proof"));
         site.clock.advance(1);
     }
+    // A `jti` is of its key: two apps may think of the same.
+    let claims = crate::jose::dpop::tests::claims("POST", URL, site.clock.unix_seconds());
+    for key in [key, ProvingKey::generate()] {
+        let code = site.code(grant("app")).await;
+        assert_eq!(exchange_with(&site, &code, &key.sign(&key.header(), &claims)).await.status, 200);
+    }
 }
 
 // B2 46: in the same millisecond

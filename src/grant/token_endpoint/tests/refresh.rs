@@ -137,7 +137,7 @@ async fn random_foreign_and_access_tokens_are_no_refresh_tokens() {
     assert_eq!(site.refresh(first.text("refresh_token")).await.status, 200, "it is not the other client's to spend");
 }
 
-// E8, F6: at least three months, and no longer however often it is refreshed
+// E8, F6, B2 42: at least three months, and no longer however often it is refreshed
 #[tokio::test]
 async fn refreshing_does_not_prolong_the_grant() {
     let site = Site::new();

@@ -197,6 +197,8 @@ async fn another_resource_is_refused_at_the_token_endpoint_and_spends_nothing() 
         assert_eq!(site.token(&request).await.refusal(), (400, "invalid_target"), "{other}");
         request.push(("resource", BASE));
         assert_eq!(site.token(&request).await.refusal(), (400, "invalid_target"), "{other} and ours");
+        request.rotate_right(1);
+        assert_eq!(site.token(&request).await.refusal(), (400, "invalid_target"), "ours and {other}");
     }
     let mut twice = with(request, "resource", BASE);
     twice.push(("resource", BASE));

@@ -17,6 +17,7 @@ fn iss_of_the_response_must_be_there_and_be_the_providers() {
     });
 }
 
+// M3
 #[test]
 fn an_error_response_is_a_page_with_a_way_back_and_without_the_providers_words() {
     run(async {
@@ -34,10 +35,19 @@ fn an_error_response_is_a_page_with_a_way_back_and_without_the_providers_words()
             assert!(page.asks_for_login());
             assert_eq!(clinic.log_in_at_provider(&mut browser, &page).await.status(), 303);
         }
+        // An error beside a code is an error.
+        clinic.idp.take_asked("/token");
+        let mut browser = Browser::new(&clinic.world);
+        let page = browser.authorize(&request(SCOPE)).await;
+        let url = clinic.press(&mut browser, &page).await;
+        let back = clinic.visit(&url).await;
+        let page = browser.get(&format!("{back}&error=access_denied")).await;
+        assert_eq!((page.status(), browser.session(), clinic.idp.take_asked("/token").len()), (403, None, 0));
         clinic.world.finish().await;
     });
 }
 
+// M1, M3
 #[test]
 fn a_code_that_the_provider_refuses_logs_nobody_in() {
     run(async {
