@@ -216,11 +216,15 @@ fn launch_urls<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Vec<Ur
         .into_iter()
         .filter_map(|text| {
             let url = Url::parse(&text.value).ok().filter(|url| {
-                matches!(url.scheme(), "http" | "https") && url.fragment().is_none() && url.username().is_empty()
+                let no_user = url.username().is_empty() && url.password().is_none();
+                let written_out = url.fragment().is_none() && !text.value.contains('*');
+                matches!(url.scheme(), "http" | "https") && no_user && written_out
             });
             if url.is_none() {
-                reader
-                    .mistake(text.line, "a launch URL must be an absolute http or https URL without user and fragment");
+                reader.mistake(
+                    text.line,
+                    "a launch URL must be an absolute http or https URL, written out, without wildcard, user and fragment",
+                );
             }
             url
         })

@@ -169,6 +169,29 @@ fn an_app_reads_fhir_context_as_objects_unless_it_is_older() {
     assert!(form("fhir_context_form = \"xml\"").is_err());
 }
 
+// R1
+#[test]
+fn a_launch_url_is_written_out() {
+    let with = |url: &str| {
+        let text = GOOD.replace("scope = \"launch", &format!("launch_urls = [\"{url}\"]\nscope = \"launch"));
+        Config::parse(&text, Path::new(".")).map(|config| config.clients.first().unwrap().launch_urls.clone())
+    };
+    let good = "https://app.example/launch?theme=dark";
+    assert_eq!(with(good).unwrap().first().map(Url::as_str), Some(good));
+    for bad in [
+        "https://app.example/launch#x",
+        "https://app.example/launch#",
+        "https://app.example/*",
+        "https://*.app.example/launch",
+        "https://user@app.example/launch",
+        "https://:password@app.example/launch",
+        "/launch",
+        "org.example.app:/launch",
+    ] {
+        assert!(with(bad).is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn a_user_is_not_called_like_a_client() {
     let client_id = Config::parse(GOOD, Path::new(".")).unwrap().clients.first().unwrap().client_id.clone();
