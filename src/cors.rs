@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    // B3 76
+    // R5, T6, B3 76
     #[test]
     fn an_origin_that_is_not_registered_is_allowed_nothing_but_discovery() {
         for origin in ["https://evil.example", "null", "https://app.example.org.evil.example", "http://app.example.org"]

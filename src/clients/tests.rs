@@ -71,6 +71,7 @@ fn a_redirect_uri_that_differs_in_anything_is_not_registered() {
     }
 }
 
+// A3
 #[test]
 fn only_a_public_clients_loopback_address_may_have_another_port() {
     let loopback = ["http://127.0.0.1/cb"];
@@ -82,6 +83,7 @@ fn only_a_public_clients_loopback_address_may_have_another_port() {
     assert!(!may_return_to(confidential(), &loopback, "http://127.0.0.1:51004/cb"));
 }
 
+// R4
 #[test]
 fn two_clients_of_one_id_and_unusable_keys_are_all_reported() {
     let bad = ClientAuthentication::PrivateKeyJwt { jwks: "{}".to_owned() };
@@ -202,6 +204,7 @@ async fn a_client_that_was_changed_is_the_changed_one_and_of_two_changes_one_cou
     assert!(!registry::replace(store, &found, &changed, NEVER, NOW).await.unwrap(), "what was removed stays removed");
 }
 
+// R4
 #[tokio::test]
 async fn the_configuration_wins_over_the_store_and_a_record_that_cannot_be_read_is_no_client() {
     let processes = Processes::new().await;

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a5_state_comes_back_byte_for_byte() {
-        let state = "a b+c%20&d=\u{e9}\"\\~";
+        let state = " a b+c%20&d=\u{e9}\"\\~\t\n ";
         let url = url::Url::parse(&location("https://a.example/cb", state)).unwrap();
         let back = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         assert_eq!(back, state);

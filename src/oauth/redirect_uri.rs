@@ -92,6 +92,7 @@ mod tests {
         }
     }
 
+    // A3
     #[test]
     fn only_the_port_of_a_loopback_address_may_differ() {
         let fits = |sent: &str| ["http://127.0.0.1/cb", "http://[::1]/cb"].iter().any(|own| differs_in_port(own, sent));

@@ -44,6 +44,7 @@ fn hapi() -> Value {
     serde_json::from_str(include_str!("upstream.json")).unwrap()
 }
 
+// D9, D10
 #[test]
 fn only_what_is_served_is_published() {
     let expected = serde_json::from_str::<Value>(include_str!("published.json")).unwrap();
@@ -104,6 +105,7 @@ fn changes_are_published_as_the_gateway_makes_them() {
 }
 
 /// Case 193.
+// D9
 #[test]
 fn nothing_of_the_upstream_itself_is_told() {
     let statement = published(&hapi()).unwrap().to_string();

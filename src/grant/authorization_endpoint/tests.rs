@@ -2,9 +2,11 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 
+use crate::config::ClientAuthentication;
 use crate::grant::records::{LaunchContext, User};
 use crate::grant::testing::{Browser, changed, config, encoded, form, request};
 use crate::listen::Inbound;
+use crate::secret::Digest;
 
 const SCOPE: &str = "launch/patient patient/*.rs openid fhirUser";
 
@@ -67,6 +69,7 @@ async fn nothing_but_an_opaque_handle_stands_in_urls_of_ours() {
     assert_eq!(handle.len(), 43);
 }
 
+// A3
 #[tokio::test]
 async fn b1_1_an_unknown_missing_or_doubled_client_gets_a_page_and_no_redirect() {
     assert_eq!(refusal(&[("client_id", Some("nobody"))]).await, "400");
@@ -77,6 +80,7 @@ async fn b1_1_an_unknown_missing_or_doubled_client_gets_a_page_and_no_redirect()
     assert_eq!(refusal_of(&doubled).await, "400");
 }
 
+// A3
 #[tokio::test]
 async fn b1_2_a_redirect_uri_that_is_not_the_registered_one_gets_a_page_and_no_redirect() {
     for other in [
@@ -109,6 +113,7 @@ async fn b1_3_only_response_type_code_is_supported() {
     assert_eq!(refusal(&[("response_mode", Some("fragment"))]).await, "invalid_request");
 }
 
+// A5, A12
 #[tokio::test]
 async fn b1_4_state_is_required_and_a_missing_one_is_not_returned() {
     for missing in [None, Some("")] {
@@ -119,6 +124,7 @@ async fn b1_4_state_is_required_and_a_missing_one_is_not_returned() {
     }
 }
 
+// A6
 #[tokio::test]
 async fn b1_5_and_6_aud_must_be_our_fhir_base() {
     assert_eq!(refusal(&[("aud", None)]).await, "invalid_request");
@@ -129,6 +135,8 @@ async fn b1_5_and_6_aud_must_be_our_fhir_base() {
         "https://gw.example.org",
         "https://gw.example.org/fhir?x",
         "https://gw.example.org.evil.example/fhir",
+        "https://gw.example.org/FHIR",
+        "HTTPS://gw.example.org/fhir",
     ] {
         assert_eq!(refusal(&[("aud", Some(other))]).await, "invalid_request", "{other}");
     }
@@ -136,6 +144,7 @@ async fn b1_5_and_6_aud_must_be_our_fhir_base() {
     assert_eq!(page.status, 200);
 }
 
+// A6
 #[tokio::test]
 async fn b1_7_resource_is_a_synonym_and_must_not_contradict() {
     let ours = Some("https://gw.example.org/fhir");
@@ -145,6 +154,7 @@ async fn b1_7_resource_is_a_synonym_and_must_not_contradict() {
     assert_eq!(refusal(&[("aud", None), ("resource", Some("https://other.example/fhir"))]).await, "invalid_target");
 }
 
+// A7
 #[tokio::test]
 async fn b1_8_pkce_with_s256_is_required() {
     assert_eq!(refusal(&[("code_challenge", None)]).await, "invalid_request");
@@ -157,6 +167,24 @@ async fn b1_8_pkce_with_s256_is_required() {
     }
 }
 
+// A7
+#[tokio::test]
+async fn b1_8_pkce_with_s256_is_required_of_a_confidential_client_too() {
+    for change in [
+        ("code_challenge", None),
+        ("code_challenge", Some("")),
+        ("code_challenge", Some("short")),
+        ("code_challenge_method", None),
+        ("code_challenge_method", Some("plain")),
+    ] {
+        let mut config = config();
+        config.clients[0].authentication = ClientAuthentication::Secret(Digest::of("secret"));
+        let page = Browser::with(config).authorize(&changed(SCOPE, &[change])).await;
+        assert_eq!(page.refusal(), "invalid_request", "{change:?}");
+    }
+}
+
+// L2
 #[tokio::test]
 async fn b1_9_the_launch_scope_needs_a_good_handle() {
     let scope = "launch patient/*.rs";
@@ -181,6 +209,7 @@ async fn b1_9_the_launch_scope_needs_a_good_handle() {
     assert_eq!(page.refusal(), "invalid_request", "expired");
 }
 
+// L2
 #[tokio::test]
 async fn b1_9_a_handle_that_logs_in_is_good_for_a_minute() {
     let vouching = LaunchContext { user: Some(vouched()), vouches: true, ..ehr_launch() };
@@ -264,6 +293,7 @@ async fn b1_15_a_doubled_parameter_is_refused() {
     assert_eq!((page.refusal().as_str(), page.returned("state")), ("invalid_request", None));
 }
 
+// A14
 #[tokio::test]
 async fn b1_16_request_objects_are_not_supported() {
     assert_eq!(refusal(&[("request", Some("eyJ"))]).await, "request_not_supported");
@@ -315,6 +345,7 @@ async fn a10_and_a11_the_code_is_bound_to_what_was_asked_and_chosen() {
     assert_eq!(page.returned("state").as_deref(), Some("st4te"));
     assert_eq!(page.returned("iss").as_deref(), Some("https://gw.example.org"));
     assert_eq!(page.returned("error"), None);
+    assert_eq!(page.returned("code").unwrap().len(), 43, "256 bits in base64url");
     let code = browser.code(&page).await;
     assert_eq!(code.redirect_uri, "https://app.example.org/cb");
     assert_eq!(code.code_challenge, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
@@ -371,6 +402,7 @@ async fn an_ehr_that_vouches_logs_its_user_in_for_this_launch_alone() {
     assert!(browser.authorize(&request("patient/*.rs")).await.text.contains("<h1>Sign in</h1>"));
 }
 
+// L2
 #[tokio::test]
 async fn a_launch_that_names_a_user_accepts_no_other() {
     let mut browser = Browser::new();

@@ -365,6 +365,7 @@ async fn parts_are_offered_where_they_mean_something() {
     }
 }
 
+// A8
 #[tokio::test]
 async fn chosen_parts_are_remembered_and_what_is_asked_anew_is_asked_about() {
     let mut browser = Browser::new();

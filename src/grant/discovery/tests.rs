@@ -38,17 +38,30 @@ async fn smart_configuration_is_json_without_a_token_whatever_accept_says() {
     assert_eq!(fetch(&deep, "GET", "/apis/fhir/.well-known/smart-configuration", &[]).status, 200);
 }
 
-// D2, D3, D4
+// D2, D3, D4, D5, D6
 #[tokio::test]
 async fn smart_configuration_has_the_required_members_with_absolute_urls() {
     let site = Site::new();
     let document = fetch(&site, "GET", SMART, &[]).json;
     assert_eq!(document["issuer"], ISSUER);
-    for name in
-        ["authorization_endpoint", "token_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint"]
-    {
-        assert!(document[name].as_str().unwrap().starts_with("https://gateway.example.org/"), "{name}");
+    let is_absolute = |value: &Value| value.as_str().is_some_and(|url| url.starts_with("https://gateway.example.org/"));
+    for name in [
+        "authorization_endpoint",
+        "token_endpoint",
+        "jwks_uri",
+        "introspection_endpoint",
+        "revocation_endpoint",
+        "management_endpoint",
+    ] {
+        assert!(is_absolute(&document[name]), "{name}");
     }
+    for (name, value) in document.as_object().unwrap() {
+        let is_address = name.ends_with("_endpoint") || name.ends_with("_uri");
+        assert!(!is_address || is_absolute(value), "{name}: {value}");
+    }
+    assert!(strings(&document["token_endpoint_auth_methods_supported"]).contains(&"private_key_jwt"));
+    assert_eq!(strings(&document["token_endpoint_auth_signing_alg_values_supported"]), ["RS384", "ES384"]);
+    assert!(strings(&document["scopes_supported"]).contains(&"system/*.rs"));
     assert_eq!(strings(&document["code_challenge_methods_supported"]), ["S256"]);
     assert_eq!(
         strings(&document["grant_types_supported"]),
@@ -63,19 +76,16 @@ async fn smart_configuration_has_the_required_members_with_absolute_urls() {
     assert_eq!(document["authorization_response_iss_parameter_supported"], true);
 }
 
-// D7, D8
+// D7, D8, D11
 #[tokio::test]
 async fn capabilities_are_those_that_work_and_all_known_to_smart() {
     let document = fetch(&Site::new(), "GET", SMART, &[]).json;
     let capabilities = strings(&document["capabilities"]);
-    for name in [
-        "launch-ehr",
-        "launch-standalone",
-        "client-public",
-        "client-confidential-symmetric",
-        "client-confidential-asymmetric",
-        "permission-v1",
-    ] {
+    let of_both = "client-public client-confidential-symmetric client-confidential-asymmetric sso-openid-connect \
+                   permission-offline permission-patient permission-user authorize-post permission-v1 permission-v2";
+    let standalone = "launch-standalone context-standalone-patient";
+    let ehr = "launch-ehr context-banner context-style context-ehr-patient context-ehr-encounter";
+    for name in [of_both, standalone, ehr].into_iter().flat_map(str::split_whitespace) {
         assert!(capabilities.contains(&name), "{name}");
     }
     assert!(!capabilities.contains(&"smart-app-state"));
@@ -98,6 +108,11 @@ async fn openid_and_oauth_metadata_have_what_strict_clients_require_and_agree() 
     let openid = fetch(&site, "GET", "/.well-known/openid-configuration", &[]).json;
     let oauth = fetch(&site, "GET", "/.well-known/oauth-authorization-server", &[]).json;
     let smart = fetch(&site, "GET", SMART, &[]).json;
+    assert_eq!(oauth["authorization_response_iss_parameter_supported"], true);
+    assert!(strings(&oauth["revocation_endpoint_auth_methods_supported"]).contains(&"none"));
+    assert!(strings(&oauth["introspection_endpoint_auth_methods_supported"]).contains(&"client_secret_basic"));
+    assert_eq!(oauth["pushed_authorization_request_endpoint"], format!("{ISSUER}/par"));
+    assert!(strings(&oauth["dpop_signing_alg_values_supported"]).contains(&"ES256"));
     assert_eq!(strings(&openid["id_token_signing_alg_values_supported"]), ["RS256"]);
     assert_eq!(strings(&openid["subject_types_supported"]), ["public"]);
     for (name, value) in oauth.as_object().unwrap() {

@@ -87,6 +87,7 @@ async fn every_member_is_kept_and_a_vouched_for_user_shortens_the_handle() {
     );
 }
 
+// L2
 #[tokio::test]
 async fn a_handle_is_gone_after_its_lifetime() {
     let site = Site::new();
@@ -219,7 +220,7 @@ async fn what_is_no_json_request_is_an_invalid_request() {
     assert_eq!(reply(get, facts).refusal(), (405, "invalid_request"));
 }
 
-// 422
+// R1, T9: 422
 #[tokio::test]
 async fn what_cannot_be_a_launch_context_is_refused_and_nothing_is_kept() {
     let site = Site::new();

@@ -48,6 +48,7 @@ async fn a_clinician_searches_by_post() {
     assert_eq!(browser.post("/patient", &[("transaction", &transaction), ("patient", "p3")]).await.status, 403);
 }
 
+// L3
 #[tokio::test]
 async fn a_patient_that_was_not_offered_is_refused() {
     let mut browser = Browser::new();
@@ -85,18 +86,22 @@ async fn b1_13_no_available_patient_is_access_denied() {
     assert_eq!(picker(&mut browser, "nil", SCOPE).await.refusal(), "access_denied");
 }
 
+// L3: an app that nobody is asked about is held to it as well
 #[tokio::test]
 async fn b1_13_the_patient_of_a_launch_must_be_one_the_user_may_see() {
-    let mut browser = Browser::new();
-    let context = LaunchContext {
-        client_id: "app".to_owned(),
-        ehr_client_id: "ehr".to_owned(),
-        patient: Some("p99".to_owned()),
-        ..LaunchContext::default()
-    };
-    let handle = browser.launch(context).await;
-    let page = browser.authorize(&changed("launch user/*.rs", &[("launch", Some(&handle))])).await;
-    assert_eq!(browser.log_in(&page, "amy").await.refusal(), "access_denied");
+    for client_id in ["app", "approved"] {
+        let mut browser = Browser::new();
+        let context = LaunchContext {
+            client_id: client_id.to_owned(),
+            ehr_client_id: "ehr".to_owned(),
+            patient: Some("p99".to_owned()),
+            ..LaunchContext::default()
+        };
+        let handle = browser.launch(context).await;
+        let asked = changed("launch user/*.rs", &[("launch", Some(&handle)), ("client_id", Some(client_id))]);
+        let page = browser.authorize(&asked).await;
+        assert_eq!(browser.log_in(&page, "amy").await.refusal(), "access_denied", "{client_id}");
+    }
 }
 
 #[tokio::test]
@@ -117,6 +122,7 @@ async fn choosing_nothing_shows_the_page_again_with_the_reason() {
     assert!(page.text.contains("role=\"alert\"") && page.text.contains("Choose one to continue."));
 }
 
+// L3
 #[tokio::test]
 async fn launch_encounter_asks_for_a_visit_of_the_patient() {
     let mut browser = Browser::new();

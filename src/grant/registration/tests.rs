@@ -96,7 +96,7 @@ async fn a_registration_is_answered_with_all_that_was_registered_and_usable_at_o
     assert!(!record.contains(secret) && !record.contains(registered.text("registration_access_token")));
 }
 
-// B3 75, E18
+// R6, B3 75, E18
 #[tokio::test]
 async fn without_a_good_initial_access_token_nobody_registers_where_one_is_needed() {
     let (mut site, token) = site().await;
@@ -230,7 +230,7 @@ async fn a_code_that_is_exchanged_and_a_refresh_keep_an_open_registration() {
     assert_eq!(kept_until(), NOW + 1_200 + 1_000);
 }
 
-// R6
+// R4, R6
 #[tokio::test]
 async fn a_client_reads_replaces_and_removes_its_registration() {
     let (site, token) = site().await;
@@ -287,7 +287,7 @@ async fn a_client_reads_replaces_and_removes_its_registration() {
     assert!(!site.grants.clients.is_registered(client_id));
 }
 
-// B3 75
+// R6, B3 75
 #[tokio::test]
 async fn a_client_that_removes_itself_ends_every_grant_and_consent_that_it_was_given() {
     let (site, token) = site().await;
@@ -324,6 +324,7 @@ async fn a_client_that_removes_itself_ends_every_grant_and_consent_that_it_was_g
     assert!(!site.grants.revocations.is_revoked(&anothers.grant_id));
 }
 
+// R6
 #[tokio::test]
 async fn a_wrong_token_a_removed_client_and_a_disabled_one_are_answered_alike() {
     let (site, token) = site().await;
@@ -352,6 +353,44 @@ async fn a_wrong_token_a_removed_client_and_a_disabled_one_are_answered_alike() 
         }
     }
     assert!(answers.iter().all(|answer| answer == &answers[0]));
+}
+
+// R6, B3 75
+#[tokio::test]
+async fn nobody_manages_the_registration_of_another_client() {
+    let (site, token) = site().await;
+    let first = register_as(&site, Some(&token), &app()).await;
+    let second = register_as(&site, Some(&token), &app()).await;
+    let ((path, mine), (_, theirs)) = (own(&first), own(&second));
+    let client_id = first.text("client_id");
+    let update = json!({"client_id": client_id, "redirect_uris": ["https://evil.example/cb"]}).to_string();
+    for wrong in [theirs.as_str(), &token, client_id, "guess", ""] {
+        for (method, body) in [("GET", ""), ("PUT", &update), ("DELETE", "")] {
+            let refused = send(&site, method, &path, Some(wrong), body).await;
+            assert_eq!(refused.refusal(), (401, "invalid_token"), "{method} {wrong}");
+            assert!(refused.credentials_failed && refused.facts.client_id.is_none());
+        }
+    }
+    let kept = send(&site, "GET", &path, Some(&mine), "").await;
+    assert_eq!((kept.status.as_u16(), &kept.json), (200, &first.json), "nothing was changed");
+}
+
+// R6: what was let in for less stays with less, and what is known as a digest is not shown
+#[tokio::test]
+async fn a_change_gives_no_scope_that_the_initial_access_token_did_not_and_reading_shows_no_secret() {
+    let (site, token) = site().await;
+    let mut sent = app();
+    sent["token_endpoint_auth_method"] = "client_secret_basic".into();
+    let registered = register_as(&site, Some(&token), &sent).await;
+    assert!(!registered.text("client_secret").is_empty());
+    let (path, mine) = own(&registered);
+    let read = send(&site, "GET", &path, Some(&mine), "").await;
+    assert_eq!((read.status.as_u16(), read.json.get("client_secret")), (200, None));
+    sent["client_id"] = registered.json["client_id"].clone();
+    sent["scope"] = "patient/*.rs patient/*.cruds user/*.cud offline_access".into();
+    let updated = send(&site, "PUT", &path, Some(&mine), &sent.to_string()).await;
+    assert_eq!((updated.status.as_u16(), updated.text("scope")), (200, "patient/*.rs offline_access"));
+    assert_eq!(updated.json.get("client_secret"), None, "it is not made anew");
 }
 
 // R2

@@ -22,6 +22,41 @@ fn what_is_registered_is_offered_as_asked_and_in_the_order_asked() {
     );
 }
 
+// A4
+#[test]
+fn nothing_is_offered_that_is_not_registered_whatever_the_kind_of_scope() {
+    for scope in [
+        "openid",
+        "fhirUser",
+        "profile",
+        "offline_access",
+        "online_access",
+        "launch/patient",
+        "launch/encounter",
+        "launch/imagingstudy",
+        "patient/Observation.rs",
+        "user/Patient.rs",
+        INTROSPECT,
+    ] {
+        assert_eq!(negotiate(scope, &client("user/Observation.rs")), Err(NegotiationError::NothingLeft), "{scope}");
+    }
+    let asked = "launch launch/imagingstudy openid offline_access online_access";
+    let registered = "openid launch/imagingstudy offline_access online_access";
+    let left = |client: Client| negotiate(asked, &client).unwrap().join(" ");
+    assert_eq!(left(client(registered)), asked);
+    let without_refresh = Client { grant_types: vec![GrantType::AuthorizationCode], ..client(registered) };
+    assert_eq!(left(without_refresh), "launch launch/imagingstudy openid");
+    let not_launched = Client { launch_urls: Vec::new(), ..client(registered) };
+    assert_eq!(left(not_launched), "openid offline_access online_access");
+}
+
+// L3
+#[test]
+fn whoever_may_have_a_patients_data_may_ask_which_patient() {
+    let scope = "launch/patient patient/Observation.rs";
+    assert_eq!(offered(scope, "patient/Observation.rs"), scope);
+}
+
 // P2
 #[test]
 fn a_v1_scope_that_is_granted_comes_back_as_v1() {
@@ -30,6 +65,7 @@ fn a_v1_scope_that_is_granted_comes_back_as_v1() {
     assert_eq!(offered("patient/*.*", "patient/*.r"), "patient/*.r");
 }
 
+// A4
 #[test]
 fn a_wildcard_comes_apart_into_what_is_registered() {
     assert_eq!(
@@ -43,6 +79,7 @@ fn a_wildcard_comes_apart_into_what_is_registered() {
     assert_eq!(offered("patient/*.rs", "patient/*.rs patient/Observation.rs"), "patient/*.rs");
 }
 
+// A4
 #[test]
 fn levels_never_cover_each_other() {
     assert_eq!(negotiate("user/*.rs", &client("patient/*.cruds system/*.cruds")), Err(NegotiationError::NothingLeft));
@@ -195,6 +232,7 @@ fn scope_text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // A4
     #[test]
     fn what_is_offered_is_covered_by_what_was_asked_and_by_what_is_registered(
         asked in proptest::collection::vec(scope_text(), 1..5),

@@ -73,7 +73,7 @@ fn redirect_uris_are_written_out_and_there_is_one() {
     assert!(with(&json!({"redirect_uris": ["org.example.app:/cb", "http://127.0.0.1/cb"]})).is_ok());
 }
 
-// B3 74
+// R1, B3 74
 #[test]
 fn what_does_not_work_here_is_not_registered() {
     for bad in [

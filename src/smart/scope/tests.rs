@@ -62,6 +62,7 @@ fn v1_words_mean_their_v2_letters_and_stay_as_written() {
     }
 }
 
+// L4
 #[test]
 fn what_is_not_in_the_grammar_is_unknown() {
     for text in [
