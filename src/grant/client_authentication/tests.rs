@@ -67,6 +67,15 @@ impl Fixture {
     }
 
     async fn authenticate(&self, authorization: Option<&str>, body: &str) -> Result<Option<String>, OAuthError> {
+        self.authenticate_at(NOW, authorization, body).await
+    }
+
+    async fn authenticate_at(
+        &self,
+        now: i64,
+        authorization: Option<&str>,
+        body: &str,
+    ) -> Result<Option<String>, OAuthError> {
         let mut inbound = Inbound::for_test("POST", "/token");
         inbound.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         if let Some(authorization) = authorization {
@@ -79,7 +88,7 @@ impl Fixture {
             key_sets: &self.key_sets,
             audiences: [TOKEN_URL.to_owned(), TOKEN_URL.to_owned()],
             issuer: ISSUER.to_owned(),
-            now: NOW,
+            now,
         };
         let form = Form::posted(&inbound).unwrap();
         match authenticator.authenticate(&inbound, &form).await? {
@@ -229,7 +238,7 @@ async fn a_secret_in_the_body_and_a_client_id_beside_basic_are_accepted() {
     assert_eq!(fixture.authenticate(None, "grant_type=refresh_token").await.unwrap(), None);
 }
 
-// B2 30, 31, 32, C11
+// C10, B2 30, 31, 32, C11
 #[tokio::test]
 async fn wrong_missing_and_unregistered_credentials_are_invalid_client() {
     let fixture = Fixture::new();
@@ -265,7 +274,7 @@ async fn wrong_missing_and_unregistered_credentials_are_invalid_client() {
     }
 }
 
-// B2 33, C11
+// C1, B2 33, C11
 #[tokio::test]
 async fn two_methods_two_headers_or_two_client_ids_are_invalid_requests() {
     let fixture = Fixture::new();
@@ -292,7 +301,7 @@ async fn two_methods_two_headers_or_two_client_ids_are_invalid_requests() {
     assert!(Credentials::of(&inbound, &Form::posted(&inbound).unwrap()).is_err());
 }
 
-// B2 34, C9
+// C1, B2 34, C9
 #[tokio::test]
 async fn an_unknown_or_missing_assertion_type_is_invalid_client_with_status_400() {
     let fixture = Fixture::new();
@@ -321,7 +330,30 @@ async fn of_many_concurrent_uses_of_one_assertion_one_is_accepted() {
     assert_eq!(fixture.refusal(None, &body).await, (401, "invalid_client"));
 }
 
-// B2 37
+// C1
+#[tokio::test]
+async fn a_client_id_beside_an_assertion_may_name_the_same_client() {
+    let fixture = Fixture::new();
+    let body = format!("client_id=ehr&{}", asserted(&fixture.keys.assertion("ehr", TOKEN_URL, NOW)));
+    assert_eq!(fixture.authenticate(None, &body).await.unwrap().as_deref(), Some("ehr"));
+}
+
+// C6, B2 38
+#[tokio::test]
+async fn a_jti_is_good_once_for_its_client_as_long_as_the_assertion_lives() {
+    let fixture = Fixture::new();
+    let mut both = [claims("ehr", ISSUER, NOW), claims("strict", ISSUER, NOW)];
+    both[1]["jti"] = both[0]["jti"].clone();
+    let [ehr, strict] = both.map(|claims| asserted(&fixture.keys.es384(&header("ES384", "ec"), &claims)));
+    assert!(fixture.authenticate(None, &ehr).await.is_ok());
+    for later in [0, 11, 60, 299] {
+        let again = fixture.authenticate_at(NOW + later, None, &ehr).await.unwrap_err();
+        assert_eq!((again.status().as_u16(), again.code()), (401, "invalid_client"), "{later}");
+    }
+    assert!(fixture.authenticate(None, &strict).await.is_ok(), "of another client");
+}
+
+// C9, B2 37
 #[tokio::test]
 async fn an_assertion_of_an_unknown_client_or_one_without_keys_is_invalid_client() {
     let fixture = Fixture::new();

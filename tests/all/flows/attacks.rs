@@ -3,6 +3,7 @@
 use super::*;
 use crate::world::{Settings, World, run};
 
+// A1
 #[test]
 fn an_app_posts_its_request_from_its_own_page() {
     run(async {
