@@ -213,6 +213,8 @@ fn the_address_of_a_binary_needs_somebody_who_vouches_for_it() {
         let writer = Token { scope: token.scope.replace("cruds", "cuds"), ..token.clone() };
         let unread = told(change(&writer, "PUT DocumentReference/d1", &with), &[Some(with.clone())]);
         assert_eq!(outcome(&unread), "reads Binary/b2");
+        // Nobody vouches for what is in nothing that is there.
+        assert_ne!(outcome(&told(change(&token, "PUT DocumentReference/d1", &with), &[None])), "permit");
         let many: Vec<String> = (0..=50).map(|number| format!("Binary/n{number}")).collect();
         for (count, expected) in [(50, "reads "), (51, "400")] {
             let body = document(many.get(..count).unwrap(), json!({}));
@@ -220,6 +222,23 @@ fn the_address_of_a_binary_needs_somebody_who_vouches_for_it() {
             assert!(outcome(&decision).starts_with(expected), "{count}: {}", outcome(&decision));
         }
     }
+}
+
+#[test]
+fn nobody_vouches_for_a_binary_in_what_an_update_brings_into_being() {
+    let token = Token::clinician("user/DocumentReference.cruds user/Observation.cruds");
+    let put = |content: Value| {
+        let body = json!({"resourceType": "DocumentReference", "id": "d1", "content": content});
+        let mut inbound = Inbound::for_test("PUT", "/fhir/DocumentReference/d1");
+        inbound.body = body.to_string().into();
+        inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
+        inbound.headers.insert("if-none-match", "*".parse().unwrap());
+        let request = FhirRequest::parse(inbound, "/fhir").unwrap();
+        let decision = AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages());
+        outcome(&told(decision, &[None]))
+    };
+    assert_eq!(put(json!([{"attachment": {"url": "Binary/b2"}}])), "reference_not_permitted");
+    assert_eq!(put(json!([{"attachment": {"url": "https://files.example/1.pdf"}}])), "permit");
 }
 
 #[test]
