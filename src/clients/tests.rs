@@ -156,7 +156,7 @@ async fn a_client_of_the_store_is_known_here_at_once_and_elsewhere_after_a_refre
     assert!(elsewhere.is_registered("new"));
 }
 
-// B1 1
+// F7, B1 1
 #[tokio::test]
 async fn a_client_that_is_disabled_or_removed_is_not_known_and_one_that_is_enabled_is() {
     let processes = Processes::new().await;

@@ -205,6 +205,26 @@ fn a_user_is_not_called_like_a_client() {
     assert!(message.contains(&format!("username `{client_id}` is a client_id")), "{message}");
 }
 
+// R2, C11
+#[test]
+fn a_client_has_a_secret_or_keys_in_a_file_or_at_a_url_and_never_two_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("jwks.json"), "{\"keys\": []}").unwrap();
+    let with = |credentials: &[&str]| {
+        let lines = credentials.join("\n");
+        Config::parse(&GOOD.replace("scope = \"launch", &format!("{lines}\nscope = \"launch")), directory.path())
+    };
+    let secret = format!("client_secret_sha256 = \"{}\"", "0".repeat(64));
+    let all = [secret.as_str(), "jwks_file = \"jwks.json\"", "jwks_uri = \"https://app.example/jwks\""];
+    for (number, one) in all.into_iter().enumerate() {
+        assert!(with(&[one]).is_ok(), "{one}");
+        for other in all.into_iter().skip(number + 1) {
+            assert!(with(&[one, other]).is_err(), "{one} {other}");
+        }
+    }
+    assert!(with(&["jwks_uri = \"http://app.example/jwks\""]).is_err());
+}
+
 // C11
 #[test]
 fn a_client_says_where_it_sends_its_secret_or_sends_it_either_way() {
@@ -218,6 +238,16 @@ fn a_client_says_where_it_sends_its_secret_or_sends_it_either_way() {
     assert_eq!(sent("SECRET\ntoken_endpoint_auth_method = \"client_secret_post\""), Ok(SecretSent::Post));
     assert!(sent("SECRET\ntoken_endpoint_auth_method = \"none\"").is_err());
     assert!(sent("token_endpoint_auth_method = \"client_secret_post\"").is_err(), "it has no secret");
+}
+
+// F6
+#[test]
+fn refresh_tokens_live_three_months_and_longer_where_it_is_configured() {
+    let refresh = |lines: &str| Config::parse(&format!("{GOOD}{lines}"), Path::new(".")).map(|it| it.tokens.refresh);
+    let days = |number: u64| Duration::from_secs(number * 86_400);
+    assert!(refresh("").unwrap() >= days(90));
+    assert_eq!(refresh("[tokens]\nrefresh = \"366d\""), Ok(days(366)));
+    assert!(refresh("[tokens]\nrefresh = \"367d\"").is_err());
 }
 
 /// The providers of these sections, for tests of other modules.

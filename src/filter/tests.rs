@@ -60,7 +60,9 @@ fn principal(scope: &str) -> Principal {
 fn permit_with(scope: &str, target: &str, headers: &[(&'static str, &str)], evidence: &[Value]) -> Permit {
     let authorizer = Authorizer::new(None, bases(), 50).unwrap();
     let mut inbound = Inbound::for_test("GET", &format!("/fhir/{target}"));
-    headers.iter().for_each(|(name, value)| drop(inbound.headers.insert(*name, value.parse().unwrap())));
+    for (name, value) in headers {
+        inbound.headers.insert(*name, value.parse().unwrap());
+    }
     let request = FhirRequest::parse(inbound, "/fhir").unwrap();
     let mut decision = authorizer.decide(Authenticated::for_test(request, principal(scope)), &NoPages);
     for found in evidence {
@@ -99,7 +101,7 @@ fn a_version_is_released_while_it_and_the_one_that_is_current_may_be_seen() {
         let permit = permit("patient/*.rs", "Observation/o1/_history/1");
         let mut unfiltered = Unfiltered::for_test(permit, resource(version), None);
         unfiltered.current = current;
-        filter().release(unfiltered).map(|_| 200).unwrap_or_else(|refusal| refusal.status().as_u16())
+        filter().release(unfiltered).map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
     };
     let now = |value: Value| Some(Evidence::of(value.to_string().into(), None));
     let own = observation("o1", "P1", "1");

@@ -295,7 +295,9 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::authorize::{Transaction, TransactionEntry, Verb, Write};
     use crate::config::Config;
+    use crate::fhir::etag::EntityTag;
     use crate::fhir::reference::LogicalId;
     use crate::fhir::resource_type::ResourceType;
 
@@ -386,6 +388,128 @@ mod tests {
             assert_eq!(told(status, &version).await, one, "{status}");
             assert_eq!(told(status, &search).await, found, "{status}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_write_carries_its_conditions_and_asks_back_only_what_may_be_read() {
+        let sent = async |write: Write| {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+            let served = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = vec![0; 4096];
+                let length = stream.read(&mut bytes).await.unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 204 X\r\nConnection: close\r\n\r\n").await;
+                bytes.truncate(length);
+                String::from_utf8(bytes).unwrap()
+            });
+            upstream(&base).write(&write, "r1").await.unwrap();
+            let text = served.await.unwrap();
+            let ours = ["if-match", "if-none-match", "if-none-exist", "prefer", "content-type"];
+            let line = text.lines().next().unwrap().to_owned();
+            let fields = text.lines().filter(|line| line.split_once(':').is_some_and(|(name, _)| ours.contains(&name)));
+            let mut all: Vec<String> = fields.map(str::to_owned).collect();
+            all.sort_unstable();
+            all.insert(0, line);
+            all
+        };
+        let plain = |verb: Verb, id: Option<&str>| Write {
+            verb,
+            resource_type: ResourceType::OBSERVATION,
+            id: id.map(|id| LogicalId::parse(id).unwrap()),
+            body: Some(Bytes::from_static(b"{}")),
+            if_match: None,
+            if_none_match: false,
+            if_none_exist: None,
+            representation: false,
+        };
+        let (media_type, minimal) = ("content-type: application/fhir+json", "prefer: return=minimal");
+        let create = Write {
+            if_none_exist: Some(vec![("identifier".to_owned(), "a|b&c".to_owned())]),
+            representation: true,
+            ..plain(Verb::Create, None)
+        };
+        let condition = "if-none-exist: identifier=a%7Cb%26c";
+        let all = ["POST /fhir/Observation HTTP/1.1", media_type, condition, "prefer: return=representation"];
+        assert_eq!(sent(create).await, all);
+        let update = Write { if_match: EntityTag::parse("W/\"3\""), ..plain(Verb::Update, Some("o1")) };
+        let all = ["PUT /fhir/Observation/o1 HTTP/1.1", media_type, "if-match: W/\"3\"", minimal];
+        assert_eq!(sent(update).await, all);
+        let upsert = Write { if_none_match: true, ..plain(Verb::Update, Some("o1")) };
+        assert_eq!(sent(upsert).await, ["PUT /fhir/Observation/o1 HTTP/1.1", media_type, "if-none-match: *", minimal]);
+        let delete = Write { if_match: EntityTag::parse("\"3\""), body: None, ..plain(Verb::Delete, Some("o1")) };
+        assert_eq!(sent(delete).await, ["DELETE /fhir/Observation/o1 HTTP/1.1", "if-match: \"3\"", minimal]);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_carries_the_conditions_of_its_entries() {
+        let write = |verb: Verb, id: Option<&str>, representation: bool| Write {
+            verb,
+            resource_type: ResourceType::OBSERVATION,
+            id: id.map(|id| LogicalId::parse(id).unwrap()),
+            body: Some(Bytes::from_static(b"{}")),
+            if_match: None,
+            if_none_match: false,
+            if_none_exist: None,
+            representation,
+        };
+        let sent = async |writes: Vec<Write>| {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+            let served = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut text = String::new();
+                while !text.ends_with("]}") {
+                    let mut bytes = vec![0; 4096];
+                    let length = stream.read(&mut bytes).await.unwrap();
+                    bytes.truncate(length);
+                    text.push_str(&String::from_utf8(bytes).unwrap());
+                }
+                let _ = stream.write_all(b"HTTP/1.1 409 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+                text
+            });
+            let entry = |write| TransactionEntry { full_url: None, request: UpstreamRequest::Write(Box::new(write)) };
+            let transaction = Transaction { entries: writes.into_iter().map(entry).collect() };
+            upstream(&base).transaction(&transaction, "r1").await.unwrap();
+            served.await.unwrap()
+        };
+        let text = sent(vec![
+            Write { if_match: EntityTag::parse("W/\"3\""), ..write(Verb::Update, Some("o1"), true) },
+            Write { if_none_match: true, ..write(Verb::Update, Some("o2"), false) },
+            Write { if_match: EntityTag::parse("W/\"4\""), body: None, ..write(Verb::Delete, Some("o3"), false) },
+        ])
+        .await;
+        let body = text.split_once("\r\n\r\n").unwrap().1;
+        let entries = [
+            r#"{"resource":{},"request":{"method":"PUT","url":"Observation/o1","ifMatch":"W/\"3\""}}"#,
+            r#"{"resource":{},"request":{"method":"PUT","url":"Observation/o2","ifNoneMatch":"*"}}"#,
+            r#"{"request":{"method":"DELETE","url":"Observation/o3","ifMatch":"W/\"4\""}}"#,
+        ];
+        assert_eq!(
+            body,
+            format!(r#"{{"resourceType":"Bundle","type":"transaction","entry":[{}]}}"#, entries.join(","))
+        );
+        // One of them may not be read.
+        assert!(text.contains("prefer: return=minimal\r\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_said_of_a_write_is_where_it_is_and_a_body_of_fhir_json() {
+        let said = |fields: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, value.parse().unwrap());
+            }
+            match super::super::write::judge(StatusCode::CREATED, &headers, Bytes::from_static(b"{}")) {
+                Ok(Answered::Written(written)) => (written.location, written.body.len()),
+                other => (Some(format!("{other:?}")), 0),
+            }
+        };
+        let place = |text: &str| Some(text.to_owned());
+        assert_eq!(said(&[("location", "a"), ("content-location", "b")]), (place("a"), 0));
+        assert_eq!(said(&[("content-location", "b"), ("content-type", "application/fhir+json")]), (place("b"), 2));
+        assert_eq!(said(&[("content-type", "text/html")]), (None, 0));
+        assert_eq!(said(&[("content-type", "application/fhir+json"), ("content-encoding", "gzip")]), (None, 0));
     }
 
     fn is_judged(fields: &[(&'static str, &str)]) -> bool {

@@ -108,6 +108,7 @@ mod tests {
 
     const FORM: &str = "application/x-www-form-urlencoded";
 
+    // T1
     #[test]
     fn a_posted_form_is_decoded() {
         let form = Form::posted(&post("Application/X-WWW-form-urlencoded; charset=UTF-8", "a=1+2%2B&b=&c")).unwrap();

@@ -258,6 +258,32 @@ mod tests {
         assert_eq!(set(&[r#"{"kty":"EC","d":"AQAB"}"#.to_owned()]).unwrap_err(), JwksProblem::PrivateKey);
     }
 
+    // C3, C7, R3
+    #[test]
+    fn a_key_for_another_algorithm_for_encryption_or_too_short_verifies_nothing() {
+        let (x, y) = (encode([1; 48]), encode([2; 48]));
+        let ec = |more: &str| format!(r#"{{"kty":"EC","kid":"a","crv":"P-384","x":"{x}","y":"{y}"{more}}}"#);
+        let rsa = |bytes: usize, more: &str| {
+            let n = encode(vec![255; bytes]);
+            format!(r#"{{"kty":"RSA","kid":"a","n":"{n}","e":"AQAB"{more}}}"#)
+        };
+        let usable = |key: &str| ClientKeys::parse(&format!(r#"{{"keys":[{key}]}}"#)).map(|keys| keys.0.len());
+        for good in [ec(""), ec(r#","alg":"ES384","use":"sig""#), rsa(256, ""), rsa(256, r#","alg":"RS384""#)] {
+            assert_eq!(usable(&good), Ok(1), "{good}");
+        }
+        for bad in [
+            ec(r#","alg":"ES256""#),
+            ec(r#","use":"enc""#),
+            ec("").replace("P-384", "P-256"),
+            rsa(256, r#","alg":"RS256""#),
+            rsa(256, r#","use":"enc""#),
+            rsa(255, ""),
+            rsa(128, ""),
+        ] {
+            assert_eq!(usable(&bad), Err(JwksProblem::NoUsableKey), "{bad}");
+        }
+    }
+
     // R3
     #[test]
     fn a_jwk_set_with_private_or_doubled_or_no_usable_keys_is_refused() {

@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    // B7
+    // T5, B7
     #[test]
     fn an_error_is_json_that_no_cache_keeps() {
         let response = OAuthError::invalid_grant("a sentence").response();

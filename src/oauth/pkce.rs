@@ -44,7 +44,7 @@ mod tests {
         assert!(!verifier_matches(VERIFIER, ""));
     }
 
-    // B2 29
+    // T2, B2 29
     #[test]
     fn a_verifier_too_short_too_long_or_of_other_characters_never_matches() {
         for bad in ["a".repeat(42), "a".repeat(129), "a".repeat(42) + "+", "a".repeat(42) + " ", "ä".repeat(43)] {

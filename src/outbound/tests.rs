@@ -167,7 +167,7 @@ async fn the_certificate_must_be_of_the_host_of_the_url_and_of_a_known_authority
     assert_eq!(call(plain(), "keys.example.org").await, Err(OutboundError::NotConnected));
 }
 
-// E18, E30, B2 39
+// C8, E18, E30, B2 39
 #[tokio::test]
 async fn a_registered_url_is_not_called_when_one_of_its_addresses_is_not_public() {
     let pki = Pki::of("keys.example.org");
@@ -222,7 +222,7 @@ async fn the_next_address_is_tried_when_the_first_does_not_answer() {
     assert_eq!(answer.unwrap().status(), 200);
 }
 
-// B2 39
+// C8, B2 39
 #[tokio::test]
 async fn an_answer_that_is_none_is_an_error() {
     let huge = format!("HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n{}", " ".repeat(70_000));
@@ -256,7 +256,7 @@ fn redirect(status: u16, to: &str) -> String {
     format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
 }
 
-// B2 39
+// C8, B2 39
 #[tokio::test]
 async fn a_slow_answer_ends_at_the_time_limit_wherever_it_is_slow() {
     let limit = Allowance { time: Duration::from_millis(200), ..Allowance::default() };

@@ -98,6 +98,20 @@ async fn found(sets: &KeySets, server: &Published, kid: &str, now: i64) -> bool 
 
 // C8
 #[tokio::test]
+async fn each_url_has_a_set_of_its_own() {
+    let jwks = TestKeys::generate().jwks();
+    let server = Published::new(json(&jwks)).await;
+    let sets = sets();
+    assert!(found(&sets, &server, "ec", NOW).await);
+    server.says(json(&renamed(&jwks, "2")));
+    let other = server.url().join("/other").unwrap();
+    assert!(sets.with_key(&other, Guard::Operator, "ec2", NOW).await.is_ok());
+    assert!(sets.with_key(&other, Guard::Operator, "ec", NOW).await.is_err(), "that is another client's");
+    assert!(found(&sets, &server, "ec", NOW).await);
+}
+
+// C8
+#[tokio::test]
 async fn a_set_is_kept_as_long_as_its_cache_control_says() {
     let server = Published::new(json(&TestKeys::generate().jwks())).await;
     let sets = sets();
@@ -156,7 +170,7 @@ async fn of_many_who_ask_at_once_one_fetches() {
     assert_eq!(server.asked(), 1);
 }
 
-// B2 39
+// C8, B2 39
 #[tokio::test]
 async fn what_is_no_set_is_an_error_at_once_and_not_asked_for_again_at_once() {
     let huge = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(70_000));
@@ -214,6 +228,7 @@ async fn the_last_good_set_serves_until_its_end_while_fetches_fail() {
     assert!(!found(&sets, &server, "ec", NOW - 1).await);
 }
 
+// C8
 #[test]
 fn how_long_a_set_is_kept_follows_cache_control_within_bounds() {
     let of = |values: &[&str], age: Option<&'static str>| {

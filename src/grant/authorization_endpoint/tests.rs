@@ -126,6 +126,23 @@ async fn b1_4_state_is_required_and_a_missing_one_is_not_returned() {
 
 // A6
 #[tokio::test]
+async fn a12_an_error_comes_back_with_its_description_the_state_and_the_issuer() {
+    for (change, error) in [
+        (("aud", None), "invalid_request"),
+        (("response_type", Some("token")), "unsupported_response_type"),
+        (("scope", Some("nonsense")), "invalid_scope"),
+        (("prompt", Some("none")), "login_required"),
+    ] {
+        let page = Browser::new().authorize(&changed(SCOPE, &[change])).await;
+        assert_eq!((page.status, page.returned("error").as_deref()), (303, Some(error)));
+        assert!(page.returned("error_description").is_some_and(|description| description.len() > 10), "{change:?}");
+        assert_eq!(page.returned("state").as_deref(), Some("st4te"));
+        assert_eq!(page.returned("iss").as_deref(), Some("https://gw.example.org"));
+    }
+}
+
+// A6
+#[tokio::test]
 async fn b1_5_and_6_aud_must_be_our_fhir_base() {
     assert_eq!(refusal(&[("aud", None)]).await, "invalid_request");
     for other in [
@@ -263,6 +280,7 @@ async fn b1_11_and_12_scopes_that_leave_nothing_are_invalid() {
     assert_eq!(refusal(&[("scope", None)]).await, "invalid_scope");
 }
 
+// A14
 #[tokio::test]
 async fn b1_14_prompt_none_says_what_is_missing() {
     let mut browser = Browser::new();

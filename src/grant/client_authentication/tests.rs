@@ -238,7 +238,7 @@ async fn a_secret_in_the_body_and_a_client_id_beside_basic_are_accepted() {
     assert_eq!(fixture.authenticate(None, "grant_type=refresh_token").await.unwrap(), None);
 }
 
-// B2 30, 31, 32, C11
+// C10, B2 30, 31, 32, C11
 #[tokio::test]
 async fn wrong_missing_and_unregistered_credentials_are_invalid_client() {
     let fixture = Fixture::new();
@@ -274,7 +274,7 @@ async fn wrong_missing_and_unregistered_credentials_are_invalid_client() {
     }
 }
 
-// B2 33, C11
+// C1, B2 33, C11
 #[tokio::test]
 async fn two_methods_two_headers_or_two_client_ids_are_invalid_requests() {
     let fixture = Fixture::new();
@@ -301,7 +301,7 @@ async fn two_methods_two_headers_or_two_client_ids_are_invalid_requests() {
     assert!(Credentials::of(&inbound, &Form::posted(&inbound).unwrap()).is_err());
 }
 
-// B2 34, C9
+// C1, B2 34, C9
 #[tokio::test]
 async fn an_unknown_or_missing_assertion_type_is_invalid_client_with_status_400() {
     let fixture = Fixture::new();
@@ -337,7 +337,7 @@ async fn an_assertion_is_remembered_for_as_long_as_a_copy_would_be_good() {
     for client_id in ["ehr", "strict"] {
         let body = asserted(&fixture.keys.assertion(client_id, ISSUER, NOW));
         assert!(fixture.authenticate(None, &body).await.is_ok());
-        for later in [1, 60, 61, 299] {
+        for later in [0, 11, 60, 61, 299] {
             let again = fixture.authenticate_at(NOW + later, None, &body).await;
             assert_eq!(again, Err(OAuthError::invalid_client(Challenge::None)), "{client_id} after {later} seconds");
         }
@@ -356,7 +356,15 @@ async fn a_jti_is_used_up_for_its_own_client_alone() {
     }
 }
 
-// B2 37
+// C1
+#[tokio::test]
+async fn a_client_id_beside_an_assertion_may_name_the_same_client() {
+    let fixture = Fixture::new();
+    let body = format!("client_id=ehr&{}", asserted(&fixture.keys.assertion("ehr", TOKEN_URL, NOW)));
+    assert_eq!(fixture.authenticate(None, &body).await.unwrap().as_deref(), Some("ehr"));
+}
+
+// C9, B2 37
 #[tokio::test]
 async fn an_assertion_of_an_unknown_client_or_one_without_keys_is_invalid_client() {
     let fixture = Fixture::new();

@@ -48,7 +48,7 @@ async fn granted_scopes_keep_the_order_asked() {
     assert_eq!(scopes.join(" "), SCOPE);
 }
 
-// P5
+// P5, A8
 #[tokio::test]
 async fn a_scope_that_was_not_offered_is_refused() {
     let mut browser = Browser::new();
@@ -61,6 +61,7 @@ async fn a_scope_that_was_not_offered_is_refused() {
     assert_eq!(browser.allow(&page, &RECORDS).await.status, 303);
 }
 
+// A8, A12
 #[tokio::test]
 async fn b1_13_denying_and_allowing_nothing_are_access_denied() {
     let mut browser = Browser::new();
@@ -133,6 +134,7 @@ async fn an_answer_counts_once() {
     assert_eq!((again.status, again.location()), (400, None));
 }
 
+// A10
 #[tokio::test]
 async fn two_answers_at_the_same_time_give_one_code() {
     let mut browser = Browser::new();
@@ -144,6 +146,7 @@ async fn two_answers_at_the_same_time_give_one_code() {
     assert_eq!(codes, 1);
 }
 
+// A14
 #[tokio::test]
 async fn a_remembered_consent_is_not_asked_again_while_it_covers_what_is_asked() {
     let mut browser = Browser::new();
@@ -166,6 +169,7 @@ async fn a_remembered_consent_is_not_asked_again_while_it_covers_what_is_asked()
     }
 }
 
+// A8
 #[tokio::test]
 async fn a_remembered_consent_is_for_one_user_and_one_patient() {
     let mut browser = Browser::new();

@@ -87,6 +87,18 @@ async fn every_member_is_kept_and_a_vouched_for_user_shortens_the_handle() {
     );
 }
 
+// L2: out of a frame into a window
+#[tokio::test]
+async fn a_context_that_is_handed_over_again_logs_in_no_longer_than_before() {
+    let site = Site::new();
+    for (vouches, created) in [(true, NOW - 50), (false, NOW)] {
+        let context = LaunchContext { vouches, created: NOW - 50, ..LaunchContext::default() };
+        let handle = hand_over_again(&site.grants, &context).await.unwrap();
+        let entry = site.grants.store.take_once(Kind::Launch, Digest::of(&handle), NOW).await.unwrap().unwrap();
+        assert_eq!(from_json::<LaunchContext>(&entry.value).unwrap().created, created, "{vouches}");
+    }
+}
+
 // L2
 #[tokio::test]
 async fn a_handle_is_gone_after_its_lifetime() {

@@ -40,6 +40,7 @@ async fn too_many_tries_are_answered_429_with_retry_after() {
     assert!(page.text.contains("Too many tries"));
 }
 
+// A14
 #[tokio::test]
 async fn e17_the_session_id_is_new_at_each_login_and_the_old_one_is_dead() {
     let mut browser = Browser::new();

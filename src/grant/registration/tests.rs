@@ -152,7 +152,7 @@ async fn what_cannot_be_registered_is_refused_with_the_error_of_the_rfc() {
     assert_eq!(site.grants.clients.of_the_store(), (0, 0));
 }
 
-// E18, E21
+// R6, E18, E21
 #[tokio::test]
 async fn open_registration_is_bounded_and_marks_its_clients() {
     let (mut site, token) = site().await;

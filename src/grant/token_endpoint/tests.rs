@@ -40,7 +40,7 @@ async fn granted(site: &Site) -> Reply {
     reply
 }
 
-// T4, T5, T7, T8
+// T11, T4, T5, T7, T8
 #[tokio::test]
 async fn a_code_gives_a_bearer_token_with_scope_lifetime_and_context() {
     let site = Site::new();
@@ -166,7 +166,7 @@ async fn a_user_of_another_issuer_gets_a_subject_that_is_nobody_elses() {
     assert_eq!(payload(reply.text("id_token"))["sub"], claims.sub.as_str());
 }
 
-// B2 20, T1, E20
+// T5, B2 20, T1, E20
 #[tokio::test]
 async fn get_other_content_types_and_repeated_parameters_are_refused() {
     let site = Site::new();
@@ -299,6 +299,20 @@ async fn a_replay_before_the_first_use_is_finished_leaves_nothing_of_it() {
     }
 }
 
+// T3, F7, E3: revoking writes the mark first and removes second; the code is used in between
+#[tokio::test]
+async fn a_code_whose_grant_is_being_revoked_gives_nothing() {
+    let site = Site::new();
+    let given = grant("app");
+    let (grant_id, code) = (given.grant_id.clone(), site.code(given).await);
+    let mark = Entry { value: serde_json::to_vec(&grant_id).unwrap(), expires: NOW + 1_000, owner: None };
+    site.grants.store.put(Kind::RevokedGrant, Digest::of(&grant_id), mark).await.unwrap();
+    assert_eq!(site.exchange(&code).await.refusal(), (400, "invalid_grant"));
+    for kind in [Kind::RefreshToken, Kind::Grant] {
+        assert!(site.grants.store.list(kind, None, NOW, 10).await.unwrap().is_empty());
+    }
+}
+
 // B2 48: 503 and nothing spent: the store cannot write
 #[tokio::test]
 async fn when_what_is_given_cannot_be_written_nothing_is_given() {
@@ -348,7 +362,7 @@ async fn a_code_with_another_client_redirect_or_verifier_is_refused_and_burnt() 
     }
 }
 
-// B2 26
+// T2, B2 26
 #[tokio::test]
 async fn a_missing_code_or_redirect_uri_is_an_invalid_request_and_burns_nothing() {
     let site = Site::new();
@@ -359,7 +373,7 @@ async fn a_missing_code_or_redirect_uri_is_an_invalid_request_and_burns_nothing(
     assert_eq!(site.exchange(&code).await.status, 200);
 }
 
-// B2 30, 31
+// T2, B2 30, 31
 #[tokio::test]
 async fn an_unknown_or_missing_client_is_invalid_client() {
     let site = Site::new();

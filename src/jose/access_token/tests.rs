@@ -63,7 +63,7 @@ fn a_token_comes_back_as_it_was_signed() {
     assert!(body.get("encounter").is_none());
 }
 
-// E1: refused after expiry, by our clock
+// T7, E1: refused after expiry, by our clock
 #[test]
 fn a_token_is_expired_from_its_last_second_on() {
     let key = key();

@@ -173,7 +173,7 @@ fn rs384_and_es384_assertions_for_the_token_endpoint_or_the_issuer_are_accepted(
     }
 }
 
-// B2 35, 36, C7
+// C2, B2 35, 36, C7
 #[test]
 fn an_assertion_whose_header_is_not_exactly_right_is_refused() {
     let test = TestKeys::generate();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::world::{Settings, World, run};
 
+// A1
 #[test]
 fn an_app_posts_its_request_from_its_own_page() {
     run(async {
@@ -90,6 +91,7 @@ fn nothing_is_sent_to_an_address_that_is_not_registered_to_the_letter() {
 }
 
 /// B1 3 to 8, 11, 12, 15 to 17
+// A6
 #[test]
 fn a_flawed_request_goes_back_with_its_error_and_its_state() {
     run(async {
@@ -157,6 +159,7 @@ fn a_flawed_request_goes_back_with_its_error_and_its_state() {
     });
 }
 
+// A5
 #[test]
 fn a_state_comes_back_byte_for_byte_and_makes_no_header() {
     run(async {

@@ -34,7 +34,7 @@ fn every_authorization_response_names_the_issuer() {
     });
 }
 
-// N6, B2 28, E5: RFC 9700 section 2.1.1: no request without a challenge, so no code for which a verifier would not be asked
+// A7, N6, B2 28, E5: RFC 9700 section 2.1.1: no request without a challenge, so no code for which a verifier would not be asked
 #[test]
 fn pkce_cannot_be_left_out_by_anybody_nor_downgraded() {
     run(async {

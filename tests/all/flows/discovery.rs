@@ -175,7 +175,7 @@ fn shared_with(reply: &Reply) -> &str {
     reply.header("access-control-allow-origin")
 }
 
-// R5, O7, T6, B3 76
+// D9, R5, O7, T6, B3 76
 #[test]
 fn a_registered_origin_reads_tokens_and_fhir_and_another_discovery_alone() {
     run(async {
@@ -196,6 +196,9 @@ fn a_registered_origin_reads_tokens_and_fhir_and_another_discovery_alone() {
             ("GET /fhir/Patient/P2", &access, 404),
             ("GET /fhir/Patient/P1", "", 401),
             ("GET /token", "", 405),
+            ("GET /par", "", 405),
+            ("GET /revoke", "", 405),
+            ("GET /userinfo", "", 401),
         ] {
             let reply = from(&world, line, app, token, &[]).await;
             assert_eq!((reply.status, shared_with(&reply)), (status, app), "{line}");
@@ -225,7 +228,7 @@ fn a_registered_origin_reads_tokens_and_fhir_and_another_discovery_alone() {
     });
 }
 
-// B2 48, T6
+// B2 48, T5, T6
 #[test]
 fn a_browser_app_is_told_that_it_is_throttled() {
     run(async {
@@ -237,6 +240,7 @@ fn a_browser_app_is_told_that_it_is_throttled() {
         }
         let reply = last.unwrap();
         assert_eq!((reply.status, shared_with(&reply)), (429, "https://app.example.org"));
+        assert_eq!((reply.header("cache-control"), reply.header("pragma")), ("no-store", "no-cache"));
         assert!(reply.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1));
         world.finish().await;
     });

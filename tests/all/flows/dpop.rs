@@ -252,7 +252,7 @@ fn a_bound_token_ends_as_others_do() {
     });
 }
 
-// N2: RFC 9449 section 10
+// A10, N2: RFC 9449 section 10
 #[test]
 fn a_code_is_bound_to_the_key_that_was_named_with_the_request() {
     run(async {

@@ -90,6 +90,7 @@ fn a_refresh_of_another_client_or_for_more_is_refused_and_for_less_is_given() {
     });
 }
 
+// T7
 #[test]
 fn an_access_token_expires_to_the_second_and_the_refresh_token_goes_on() {
     run(async {

@@ -13,10 +13,10 @@ fn inquiry(token: &Token, target: &str) -> Inquiry {
 /// What comes of the decision when the upstream says this to each read; `None`: absent.
 fn told(inquiry: Inquiry, answers: &[Option<&str>]) -> Decision {
     assert_eq!(inquiry.reads().len(), answers.len());
-    let evidence = |answer: &Option<&str>| {
+    let evidence = |answer: Option<&str>| {
         answer.map_or_else(Evidence::absent, |text| Evidence::of(text.as_bytes().to_vec().into(), None))
     };
-    AUTHORIZER.resume(inquiry, &answers.iter().map(evidence).collect::<Vec<_>>())
+    AUTHORIZER.resume(inquiry, &answers.iter().copied().map(evidence).collect::<Vec<_>>())
 }
 
 fn binary(members: &str) -> String {

@@ -39,7 +39,7 @@ fn told(decision: Decision, answers: &[Option<Value>]) -> Decision {
     AUTHORIZER.resume(inquiry, &answers.iter().map(evidence).collect::<Vec<_>>())
 }
 
-fn observation(more: Value) -> Value {
+fn observation(more: &Value) -> Value {
     let mut body = json!({"resourceType": "Observation", "status": "final", "subject": {"reference": "Patient/P1"}});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
@@ -69,16 +69,16 @@ fn what_a_server_might_read_as_its_own_is_not_written_for_one_patient() {
             json!({"focus": [{"reference": reference}]}),
             json!({"extension": [{"url": "x", "valueReference": {"reference": reference}}]}),
         ] {
-            let decision = change(&token, "POST Observation", &observation(place));
+            let decision = change(&token, "POST Observation", &observation(&place));
             assert_eq!(outcome(&decision), "reference_not_permitted", "{reference:?}");
         }
     }
     for reference in ["#c", "https://elsewhere.example/fhir/Patient/P2", "Practitioner/d1", "Patient/P1"] {
-        let decision = change(&token, "POST Observation", &observation(json!({"focus": [{"reference": reference}]})));
+        let decision = change(&token, "POST Observation", &observation(&json!({"focus": [{"reference": reference}]})));
         assert_eq!(outcome(&decision), "permit", "{reference}");
     }
     // Only of a Patient `link` is compared with what is there.
-    let linked = observation(json!({"link": [{"other": {"reference": "Patient/P2"}}]}));
+    let linked = observation(&json!({"link": [{"other": {"reference": "Patient/P2"}}]}));
     assert_eq!(outcome(&change(&token, "POST Observation", &linked)), "reference_not_permitted");
 }
 
@@ -149,7 +149,7 @@ fn beside_the_own_patient_the_primary_reference_names_resources_of_this_server_o
 
 #[test]
 fn under_conditions_whatever_is_referred_to_must_be_readable() {
-    let body = observation(json!({"encounter": {"reference": "Encounter/e1"}}));
+    let body = observation(&json!({"encounter": {"reference": "Encounter/e1"}}));
     let write = "user/Observation.c?status=final user/Patient.r";
     let some = Token::clinician(&format!("{write} user/Encounter.r?status=finished"));
     let encounter = |status: &str| json!({"resourceType": "Encounter", "id": "e1", "status": status});
@@ -159,7 +159,7 @@ fn under_conditions_whatever_is_referred_to_must_be_readable() {
     for found in
         [None, Some(encounter("planned")), Some(json!({"resourceType": "Encounter", "id": "e2", "status": "finished"}))]
     {
-        assert_eq!(outcome(&told(asked(), &[found.clone()])), "reference_not_permitted", "{found:?}");
+        assert_eq!(outcome(&told(asked(), std::slice::from_ref(&found))), "reference_not_permitted", "{found:?}");
     }
     let all = Token::clinician(&format!("{write} user/Encounter.r"));
     assert_eq!(outcome(&change(&all, "POST Observation", &body)), "permit");
@@ -203,7 +203,7 @@ fn the_address_of_a_binary_needs_somebody_who_vouches_for_it() {
             );
         }
         for found in [None, Some(binary("b2", "Patient/P2")), Some(json!({"resourceType": "Binary", "id": "b2"}))] {
-            assert_eq!(outcome(&told(put(&new), &[found.clone()])), "reference_not_permitted", "{found:?}");
+            assert_eq!(outcome(&told(put(&new), std::slice::from_ref(&found))), "reference_not_permitted", "{found:?}");
         }
         // What stood there as an address is left; what was a reference was none.
         assert_eq!(outcome(&put(&with)), "permit");
@@ -213,6 +213,8 @@ fn the_address_of_a_binary_needs_somebody_who_vouches_for_it() {
         let writer = Token { scope: token.scope.replace("cruds", "cuds"), ..token.clone() };
         let unread = told(change(&writer, "PUT DocumentReference/d1", &with), &[Some(with.clone())]);
         assert_eq!(outcome(&unread), "reads Binary/b2");
+        // Nobody vouches for what is in nothing that is there.
+        assert_ne!(outcome(&told(change(&token, "PUT DocumentReference/d1", &with), &[None])), "permit");
         let many: Vec<String> = (0..=50).map(|number| format!("Binary/n{number}")).collect();
         for (count, expected) in [(50, "reads "), (51, "400")] {
             let body = document(many.get(..count).unwrap(), json!({}));
@@ -220,6 +222,23 @@ fn the_address_of_a_binary_needs_somebody_who_vouches_for_it() {
             assert!(outcome(&decision).starts_with(expected), "{count}: {}", outcome(&decision));
         }
     }
+}
+
+#[test]
+fn nobody_vouches_for_a_binary_in_what_an_update_brings_into_being() {
+    let token = Token::clinician("user/DocumentReference.cruds user/Observation.cruds");
+    let put = |content: Value| {
+        let body = json!({"resourceType": "DocumentReference", "id": "d1", "content": content});
+        let mut inbound = Inbound::for_test("PUT", "/fhir/DocumentReference/d1");
+        inbound.body = body.to_string().into();
+        inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
+        inbound.headers.insert("if-none-match", "*".parse().unwrap());
+        let request = FhirRequest::parse(inbound, "/fhir").unwrap();
+        let decision = AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages());
+        outcome(&told(decision, &[None]))
+    };
+    assert_eq!(put(json!([{"attachment": {"url": "Binary/b2"}}])), "reference_not_permitted");
+    assert_eq!(put(json!([{"attachment": {"url": "https://files.example/1.pdf"}}])), "permit");
 }
 
 #[test]
@@ -251,7 +270,7 @@ fn labels_and_tags_stay_one_by_one_and_a_new_resource_has_none() {
     let token = Token::launched("patient/*.cruds");
     let labelled = |name: &str, codes: &[&str]| {
         let codings: Vec<Value> = codes.iter().map(|code| json!({"system": "urn:x", "code": code})).collect();
-        observation(json!({"id": "o1", "meta": {"versionId": "1", name: codings}}))
+        observation(&json!({"id": "o1", "meta": {"versionId": "1", name: codings}}))
     };
     for name in ["security", "tag"] {
         assert_eq!(outcome(&change(&token, "POST Observation", &labelled(name, &["a"]))), "labels_changed", "{name}");
@@ -279,10 +298,10 @@ fn labels_and_tags_stay_one_by_one_and_a_new_resource_has_none() {
     for system in [json!({}), json!({"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"})] {
         let mut tag = json!({"code": "SUBSETTED"});
         tag.as_object_mut().unwrap().extend(system.as_object().unwrap().clone());
-        let part = observation(json!({"meta": {"tag": [tag]}}));
+        let part = observation(&json!({"meta": {"tag": [tag]}}));
         assert_eq!(outcome(&change(&all, "POST Observation", &part)), "partial_copy", "{system}");
     }
-    let other = observation(json!({"meta": {"tag": [{"system": "urn:x", "code": "SUBSETTED"}]}}));
+    let other = observation(&json!({"meta": {"tag": [{"system": "urn:x", "code": "SUBSETTED"}]}}));
     assert_eq!(outcome(&change(&all, "POST Observation", &other)), "permit");
 }
 
@@ -292,7 +311,7 @@ fn what_is_looked_up_for_one_body_is_bounded() {
     let referring = |count: usize| {
         let references: Vec<Value> =
             (0..count).map(|number| json!({"reference": format!("Observation/n{number}")})).collect();
-        change(&token, "POST Observation", &observation(json!({"derivedFrom": references})))
+        change(&token, "POST Observation", &observation(&json!({"derivedFrom": references})))
     };
     let Decision::Inquire(inquiry) = referring(200) else { panic!("it depends") };
     assert_eq!(inquiry.reads().len(), 4);
@@ -300,7 +319,7 @@ fn what_is_looked_up_for_one_body_is_bounded() {
         if parameters.last().unwrap() == &("_count".to_owned(), "50".to_owned()))));
     assert_eq!(outcome(&referring(201)), "400");
     // The same once more is none.
-    let body = observation(json!({"derivedFrom": vec![json!({"reference": "Observation/n1"}); 300]}));
+    let body = observation(&json!({"derivedFrom": vec![json!({"reference": "Observation/n1"}); 300]}));
     assert_eq!(outcome(&change(&token, "POST Observation", &body)), "reads Observation/n1");
 }
 
@@ -336,7 +355,7 @@ fn what_is_there_does_not_move_from_one_patient_to_another_whom_the_grant_reache
 
 #[test]
 fn nothing_comes_into_being_by_an_update_of_a_restricted_grant() {
-    let body = observation(json!({"id": "o9"}));
+    let body = observation(&json!({"id": "o9"}));
     for condition in [None, Some("*")] {
         for token in [Token::launched("patient/*.cruds"), Token::clinician("user/*.cruds?_tag=x user/Patient.r")] {
             let body = match token.patient {
@@ -346,7 +365,9 @@ fn nothing_comes_into_being_by_an_update_of_a_restricted_grant() {
             let mut inbound = Inbound::for_test("PUT", "/fhir/Observation/o9");
             inbound.body = body.to_string().into();
             inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
-            condition.iter().for_each(|value| drop(inbound.headers.insert("if-none-match", value.parse().unwrap())));
+            if let Some(value) = condition {
+                inbound.headers.insert("if-none-match", value.parse().unwrap());
+            }
             let request = FhirRequest::parse(inbound, "/fhir").unwrap();
             let decision = AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages());
             assert_eq!(outcome(&told(decision, &[None])), "404", "{condition:?}");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Dpop;
+use crate::grant::token_response::fits;
 use crate::jose::dpop::tests::ProvingKey;
 use crate::jose::dpop::{AHEAD, LIFETIME};
 
@@ -49,6 +50,21 @@ async fn a_proof_binds_the_access_token_and_a_public_clients_refresh_token() {
     assert_eq!((second.status.as_u16(), second.text("token_type")), (200, "DPoP"), "{}", second.json);
     assert_eq!(claims(&site, &second).cnf.map(|cnf| cnf.jkt), Some(key.jkt()));
     assert_eq!(site.refresh(second.text("refresh_token")).await.refusal(), (400, "invalid_dpop_proof"));
+}
+
+// T12: whether an app brings a key is not known when its scopes are granted
+#[tokio::test]
+async fn the_longest_scopes_that_fit_leave_room_for_a_key() {
+    let (site, key) = (Site::new(), ProvingKey::generate());
+    let with = |length: usize| {
+        let mut granted = grant("app");
+        granted.scopes.push(format!("patient/Observation.rs?code={}", "x".repeat(length)));
+        granted
+    };
+    let longest = (1_000..4_000).take_while(|length| fits(&site.grants, &with(*length)).is_ok()).last().unwrap();
+    let code = site.code(with(longest)).await;
+    let reply = exchange_with(&site, &code, &proof(&site, &key)).await;
+    assert_eq!((reply.status.as_u16(), &reply.json["token_type"]), (200, &json!("DPoP")), "{}", reply.json);
 }
 
 // N2: a refresh token that was not bound becomes so

@@ -2,7 +2,7 @@
 
 use super::*;
 
-// C10, F5, T2: PyPI fhirclient sends client_id and Basic, and `state`
+// T1, F1, C10, F5, T2: PyPI fhirclient sends client_id and Basic, and `state`
 #[tokio::test]
 async fn a_confidential_client_exchanges_and_refreshes_without_rotation() {
     let site = Site::new();
@@ -63,7 +63,7 @@ async fn a_refresh_token_used_twice_revokes_its_family() {
     assert_eq!(site.refresh(second.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
 }
 
-// E7: two tabs
+// F5, E7: two tabs
 #[tokio::test]
 async fn a_second_use_within_ten_seconds_is_refused_and_the_family_lives() {
     let site = Site::new();
@@ -92,7 +92,7 @@ async fn of_fifty_concurrent_uses_of_one_refresh_token_one_wins_and_its_successo
     assert_eq!(site.refresh(won[0].text("refresh_token")).await.status, 200);
 }
 
-// F2, B2 43
+// F3, F4, F2, B2 43
 #[tokio::test]
 async fn a_refresh_may_ask_for_the_same_or_less_scope_in_any_order_and_never_for_more() {
     let site = Site::new();
@@ -207,6 +207,7 @@ async fn a_refresh_gives_no_role_or_scope_that_was_taken_away_or_added_since() {
     assert_eq!(second.text("scope"), "openid fhirUser offline_access launch/patient");
 }
 
+// F7
 #[tokio::test]
 async fn a_user_of_an_ehr_that_no_longer_vouches_ends() {
     let mut site = Site::new();
@@ -215,6 +216,7 @@ async fn a_user_of_an_ehr_that_no_longer_vouches_ends() {
     assert_eq!(site.refresh(first.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
 }
 
+// F7
 #[tokio::test]
 async fn a_user_of_a_provider_that_may_no_longer_assert_the_role_ends() {
     let provider = "[[provider]]\nid = \"idp\"\nissuer = \"https://idp.example.org\"\nclient_id = \"c\"\n\
@@ -238,6 +240,7 @@ fn vouched_as_ours() -> Grant {
     Grant { launch: Some(launch), ..grant }
 }
 
+// F7
 #[tokio::test]
 async fn a_user_of_ours_whom_an_ehr_logged_in_ends_with_what_the_ehr_may_do() {
     let mut site = Site::new();
@@ -251,6 +254,7 @@ async fn a_user_of_ours_whom_an_ehr_logged_in_ends_with_what_the_ehr_may_do() {
     assert_eq!(site.refresh(third.text("refresh_token")).await.refusal(), (400, "invalid_grant"));
 }
 
+// F7
 #[tokio::test]
 async fn whom_an_ehr_logged_in_ends_when_the_ehr_is_disabled() {
     let site = Site::new();
@@ -264,6 +268,7 @@ async fn whom_an_ehr_logged_in_ends_when_the_ehr_is_disabled() {
     }
 }
 
+// F7
 #[tokio::test]
 async fn a_patient_whom_the_user_may_not_have_in_context_any_more_ends_the_grant() {
     let acts_for = |patients: &[&str]| {
