@@ -31,15 +31,18 @@ use crate::random;
 
 pub mod claims;
 mod documents;
+mod error;
 pub mod id_token;
 pub mod logout_token;
 pub mod metadata;
+mod providers;
 
-use claims::NotAllowed;
 use documents::Kept;
+pub use error::FederationError;
 use id_token::{Expected, Freshness, IdTokenProblem};
 use logout_token::{LoggedOut, LogoutTokenProblem};
 use metadata::{Metadata, MetadataProblem};
+pub use providers::Providers;
 
 /// What one call to a provider may cost: an ID token lists every group of some people.
 const ALLOWANCE: Allowance = Allowance { time: Duration::from_secs(5), bytes: 192 * 1024 };
@@ -51,10 +54,6 @@ const JWT: &[&str] = &["JWT"];
 const LOGOUT_JWT: &[&str] = &["logout+jwt", "JWT"];
 /// Seconds that a client assertion lives.
 const ASSERTION_LIFETIME: i64 = 60;
-
-/// The providers that people may log in with.
-#[derive(Debug, Default)]
-pub struct Providers(Vec<Arc<RelyingParty>>);
 
 /// We, as one provider knows us.
 #[derive(Debug)]
@@ -111,107 +110,6 @@ pub struct LoggedIn {
     pub auth_time: i64,
     /// `sid`, where the provider says it: its session with the person (OpenID Connect Back-Channel Logout 1.0 section 2.1).
     pub provider_session: Option<String>,
-}
-
-/// Why nobody is logged in.
-#[derive(Debug)]
-pub enum FederationError {
-    /// A document or the token endpoint cannot be had; the name says which.
-    Unreachable(&'static str, OutboundError),
-    /// It answered with a status that is not 200.
-    Status(&'static str, u16),
-    /// The discovery document cannot be used.
-    Metadata(MetadataProblem),
-    /// The JWK Set holds no key that can check a signature.
-    Keys,
-    /// It failed a moment ago and is not asked again yet.
-    FailedLately,
-    /// Too many people log in there at the same time.
-    Busy,
-    /// The token endpoint refused the code, or us.
-    Refused,
-    /// The token response cannot be read.
-    TokenResponse,
-    /// The ID token is not good.
-    IdToken(IdTokenProblem),
-    /// The logout token is not good.
-    LogoutToken(LogoutTokenProblem),
-    /// The person may not come in.
-    NotAllowed(Box<NotAllowed>),
-}
-
-impl FederationError {
-    /// The stable id of the reason, for the audit log.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Unreachable(..)
-            | Self::Status(..)
-            | Self::Metadata(_)
-            | Self::Keys
-            | Self::FailedLately
-            | Self::Busy => "provider_unavailable",
-            Self::Refused | Self::TokenResponse => "provider_refused_code",
-            Self::IdToken(_) => "id_token_invalid",
-            Self::LogoutToken(_) => "logout_token_invalid",
-            Self::NotAllowed(refused) => refused.why.reason(),
-        }
-    }
-}
-
-impl std::fmt::Display for FederationError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unreachable(what, error) => write!(f, "the {what} cannot be had: {error}"),
-            Self::Status(what, status) => write!(f, "the {what} was answered with status {status}, 200 is expected"),
-            Self::Metadata(problem) => f.write_str(problem.words()),
-            Self::Keys => f.write_str("the jwks_uri must hold a signing key: RSA of 2048 bits or more, P-256 or P-384"),
-            Self::FailedLately => f.write_str("it failed a moment ago and is not asked again yet"),
-            Self::Busy => f.write_str("too many people log in there at the same time"),
-            Self::Refused => {
-                f.write_str("the token endpoint refused the code, or does not know client_id and credentials")
-            }
-            Self::TokenResponse => f.write_str("the token endpoint answered with what is no token response"),
-            Self::IdToken(problem) => write!(f, "the id_token cannot be used: {}", problem.words()),
-            Self::LogoutToken(problem) => write!(f, "the logout token cannot be used: {}", problem.words()),
-            Self::NotAllowed(refused) => f.write_str(refused.why.reason()),
-        }
-    }
-}
-
-impl std::error::Error for FederationError {}
-
-impl Providers {
-    /// All providers of the configuration. Calls nobody.
-    ///
-    /// # Errors
-    /// What keeps one from being used, with its name.
-    pub fn new(config: &Config, clock: &Clock) -> Result<Self, String> {
-        crate::jose::install_provider();
-        let providers = config.providers.iter().map(|provider| {
-            RelyingParty::new(config, provider, clock)
-                .map(Arc::new)
-                .map_err(|error| format!("provider `{}`: {error}", provider.id))
-        });
-        providers.collect::<Result<_, _>>().map(Self)
-    }
-
-    /// The one of this id.
-    #[must_use]
-    pub fn find(&self, id: &str) -> Option<&Arc<RelyingParty>> {
-        self.0.iter().find(|provider| provider.config.id == id)
-    }
-
-    /// The one that vouches for users of this issuer.
-    #[must_use]
-    pub fn of_issuer(&self, issuer: &str) -> Option<&Arc<RelyingParty>> {
-        self.0.iter().find(|provider| provider.config.issuer == issuer)
-    }
-
-    /// All of them, in the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<RelyingParty>> {
-        self.0.iter()
-    }
 }
 
 /// The user as far as the provider of its issuer may assert it today; `None` when there is none, or it may not.

@@ -10,14 +10,15 @@
 //! mode is a match. Of the Bundle itself only members named here leave: `resourceType`, `type`, `timestamp`, labels and
 //! date of `meta`, `total` where the frame lets it, our own links. `Bundle.id` does not: servers use it as paging cursor.
 
-use std::fmt;
+mod fault;
 
+pub use self::fault::Fault;
 use super::outcome::sanitise;
 use super::urls::{Position, Rebase, rewrite as rewrite_addresses};
 use crate::fhir::facts::Facts;
 use crate::fhir::reference::{Id, LocalReference};
 use crate::fhir::resource_type::ResourceType;
-use crate::json::{Contradiction, Edits, Json, Kind, Member, Value, quote, quote_into};
+use crate::json::{Edits, Json, Kind, Member, Value, quote, quote_into};
 
 /// What the gateway puts into the Bundle in its own name.
 #[derive(Clone, Copy, Debug)]
@@ -126,21 +127,6 @@ pub struct Reviewed {
     pub kept: usize,
     /// How many entries were left out.
     pub dropped: usize,
-}
-
-/// Why nothing of an answer may be released. All are faults of the upstream except [`Fault::Contradiction`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Not a Bundle of the expected type.
-    NotTheBundle,
-    /// A member of the Bundle has the wrong shape.
-    Malformed(&'static str),
-    /// A match is no resource with an id.
-    NotAResource,
-    /// A match should not have come, for the reason that the review gave.
-    Violation(&'static str),
-    /// Our own edits contradict each other.
-    Contradiction,
 }
 
 /// Reviews every entry of `json` and rebuilds the Bundle around what was kept.
@@ -431,40 +417,6 @@ impl Relation {
         NAMES.into_iter().find(|(known, _)| name.is(known)).map(|(_, relation)| relation)
     }
 }
-
-impl Fault {
-    /// A stable id for the record.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::NotTheBundle => "not_the_bundle",
-            Self::Malformed(_) => "malformed_bundle",
-            Self::NotAResource => "not_a_resource",
-            Self::Violation(reason) => reason,
-            Self::Contradiction => "edits_contradict",
-        }
-    }
-}
-
-impl From<Contradiction> for Fault {
-    fn from(_: Contradiction) -> Self {
-        Self::Contradiction
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotTheBundle => f.write_str("expected a bundle of the type that was asked for"),
-            Self::Malformed(member) => write!(f, "malformed bundle at `{member}`"),
-            Self::NotAResource => f.write_str("a match is no fhir r4 resource with an id"),
-            Self::Violation(reason) => write!(f, "the answer has a match that was not asked for: {reason}"),
-            Self::Contradiction => f.write_str("edits of the answer contradict each other"),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
 
 #[cfg(test)]
 mod tests;
