@@ -306,7 +306,7 @@ fn what_was_written_is_shown_when_it_is_that_resource_and_may_be_read() {
         let authorizer = Authorizer::new(None, bases(), 50).unwrap();
         let mut inbound = Inbound::for_test("PUT", "/fhir/Observation/o1");
         let mut body = observation("o1", "P1", "1");
-        body["status"] = json!("final");
+        body.as_object_mut().unwrap().insert("status".to_owned(), json!("final"));
         inbound.body = body.to_string().into();
         inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
         let request = FhirRequest::parse(inbound, "/fhir").unwrap();
