@@ -116,3 +116,86 @@ fn prefer(inbound: &Inbound) -> Result<Option<Return>, Refusal> {
         _ => None,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::canonicalise::FhirRequest;
+
+    fn changed(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Result<FhirRequest, Refusal> {
+        let mut inbound = Inbound::for_test(method, &format!("/fhir/{target}"));
+        let media_type = if method == "PATCH" { "application/json-patch+json" } else { "application/fhir+json" };
+        for (name, value) in headers.iter().chain(&[("content-type", media_type)]) {
+            inbound.headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        FhirRequest::parse(inbound, "/fhir")
+    }
+
+    fn conditions(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Result<Conditions, u16> {
+        changed(method, target, headers).map(|request| request.conditions).map_err(|refusal| refusal.status().as_u16())
+    }
+
+    #[test]
+    fn a_condition_that_could_prevent_nothing_is_refused() {
+        let tag = [("if-match", "W/\"1\"")];
+        let any = [("if-none-match", "*")];
+        for (method, target) in [("PUT", "Observation/o1"), ("PATCH", "Observation/o1"), ("DELETE", "Observation/o1")] {
+            assert!(conditions(method, target, &tag).unwrap().if_match.is_some(), "{method}");
+        }
+        assert!(conditions("PUT", "Observation/o1", &any).unwrap().if_none_match);
+        for (method, target, headers) in [
+            ("POST", "Observation", &tag[..]),
+            ("POST", "", &tag),
+            ("PUT", "Observation/o1", &[("if-none-match", "W/\"1\"")]),
+            ("PUT", "Observation?identifier=1", &any),
+            ("PUT", "Observation/o1", &[("if-match", "*")]),
+            ("PUT", "Observation/o1", &[("if-match", "W/\"1\""), ("if-match", "W/\"1\"")]),
+            ("POST", "Observation", &[("if-none-exist", "identifier=1"), ("if-none-exist", "identifier=2")]),
+        ] {
+            assert_eq!(conditions(method, target, headers), Err(400), "{method} {target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn which_resource_is_meant_is_said_by_what_it_holds_and_by_nothing_else() {
+        let each = |criteria: &str| {
+            let none_exist = conditions("POST", "Observation", &[("if-none-exist", criteria)]);
+            let target = format!("Observation?{criteria}");
+            let mut all: Vec<Option<u16>> =
+                ["PUT", "PATCH", "DELETE"].iter().map(|method| conditions(method, &target, &[]).err()).collect();
+            all.push(none_exist.err());
+            all.dedup();
+            all
+        };
+        assert_eq!(each("identifier=1&status=final"), [None]);
+        for criteria in [
+            "",
+            "identifier=1&_sort=date",
+            "identifier=1&_count=1",
+            "identifier=1&_elements=status",
+            "identifier=1&_summary=true",
+            "_count=1",
+            "_expunge=true&identifier=1",
+            "no-such=1",
+        ] {
+            assert_eq!(each(criteria), [Some(400)], "{criteria:?}");
+        }
+        for method in ["PUT", "PATCH", "DELETE"] {
+            assert_eq!(conditions(method, "Observation", &[]), Err(400), "{method} of whatever there is");
+        }
+    }
+
+    #[test]
+    fn if_none_exist_is_a_query_as_any() {
+        let of = |text: &str| changed("POST", "Observation", &[("if-none-exist", text)]);
+        let whole = of("Observation?identifier=1").unwrap().conditions;
+        assert_eq!(whole, of("identifier=1").unwrap().conditions);
+        assert_eq!(of("access_token=x&identifier=1").unwrap_err().reason(), "token_ambiguous");
+        let long = |bytes: usize| of(&format!("identifier={}", "x".repeat(bytes - "identifier=".len())));
+        assert!(long(form::MAX_BYTES).is_ok());
+        assert_eq!(long(form::MAX_BYTES + 1).unwrap_err().status(), 400);
+    }
+}

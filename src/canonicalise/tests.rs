@@ -109,6 +109,8 @@ fn a_path_outside_the_grammar_is_unknown() {
         "/fhir/observation/o2",
         "/fhir/PATIENT/P2",
         "/fhirX/Observation",
+        "/fhirObservation/o1",
+        "/fhirmetadata",
         "/r5/Observation",
         "/fhir/TENANT-B/Observation",
         "/fhir/Patient/P_1",
@@ -355,6 +357,39 @@ fn a_continuation_stands_alone_on_a_type_search() {
         assert_eq!(status("GET", target), 400, "{target}");
     }
     assert_eq!(search_by_post("/fhir/Observation/_search", &[FORM], "_page=abc").unwrap_err().status(), 400);
+}
+
+#[test]
+fn a_history_is_asked_what_a_history_has_and_its_page_nothing_more() {
+    for path in ["Observation/o1/_history", "Observation/_history", "_history"] {
+        for query in ["_count=5&_since=2026-01-01", "_page=abc", "_page=abc&_format=json", "_elements=code"] {
+            assert_eq!(status("GET", &format!("/fhir/{path}?{query}")), 200, "{path}?{query}");
+        }
+        for query in [
+            "_tag=x",
+            "_sort=_lastUpdated",
+            "_total=none",
+            "_summary=count",
+            "_page=abc&_count=5",
+            "_page=abc&_since=2026-01-01",
+            "_page=abc&_page=abc",
+        ] {
+            assert_eq!(status("GET", &format!("/fhir/{path}?{query}")), 400, "{path}?{query}");
+        }
+    }
+}
+
+#[test]
+fn what_was_sealed_stands_alone() {
+    let everything = "/fhir/Patient/P1/$everything";
+    assert_eq!(parse("GET", &format!("{everything}?_page=abc")).unwrap().page.as_deref(), Some("abc"));
+    for query in ["_page=abc&_count=5", "_page=abc&_page=abc", "_page=abc&x=y"] {
+        assert_eq!(status("GET", &format!("{everything}?{query}")), 400, "{query}");
+    }
+    assert_eq!(status("POST", &format!("{everything}?_page=abc")), 400);
+    assert_eq!(parse("GET", "/fhir/Binary/b?gw=abc").unwrap().page.as_deref(), Some("abc"));
+    assert_eq!(status("GET", "/fhir/Binary/b?gw=abc&gw=def"), 400);
+    assert_eq!(status("GET", "/fhir/Patient/P1?gw=abc"), 400, "links are of Binaries");
 }
 
 #[test]

@@ -301,6 +301,35 @@ fn provenance_that_comes_along_is_about_nothing_but_what_leaves() {
 }
 
 #[test]
+fn each_address_of_a_binary_is_a_link_and_what_provenance_names_is_none() {
+    let at = |resource_type: &str, url: &str| {
+        json!({"resourceType": resource_type, "id": "o1", "subject": {"reference": "Patient/P1"},
+            "target": [{"reference": "Observation/o1"}], "extension": [{"url": "http://example.org/a", "valueUrl": url},
+            {"url": "http://example.org/b", "valueUri": url}, {"url": "http://example.org/c", "valueAttachment": {"url": url}}]})
+    };
+    let answer = searchset(
+        &[
+            (&at("Observation", &format!("{UPSTREAM}/Binary/b1")), "match"),
+            (&at("Provenance", &format!("{UPSTREAM}/Binary/b1")), "include"),
+        ],
+        &json!({}),
+    );
+    let permit = permit("patient/*.rs", "Observation?_revinclude=Provenance:target");
+    let released = body(&release(permit, resource(&answer)).unwrap());
+    let linked = |entry: usize| {
+        let places = ["0/valueUrl", "1/valueUri", "2/valueAttachment/url"];
+        places.map(|place| {
+            let url =
+                released.pointer(&format!("/entry/{entry}/resource/extension/{place}")).unwrap().as_str().unwrap();
+            assert!(url.starts_with(&format!("{GATEWAY}/Binary/b1")), "{url}");
+            url.contains("?gw=")
+        })
+    };
+    assert_eq!(linked(0), [true; 3]);
+    assert_eq!(linked(1), [false; 3], "Provenance gives nobody a Binary");
+}
+
+#[test]
 fn what_was_written_is_shown_when_it_is_that_resource_and_may_be_read() {
     let permit = || {
         let authorizer = Authorizer::new(None, bases(), 50).unwrap();

@@ -264,3 +264,32 @@ fn says(url: &str, way: Way, nobody: &str, as_form: bool) -> bool {
     form_urlencoded::parse(query.as_bytes())
         .any(|(name, value)| name.split(':').next() == Some(parameter.name) && value.contains(nobody))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
+    use super::*;
+    use crate::fhir::definitions::search_parameter;
+
+    // A parameter without a value, or with one that somebody has, asks for everything or for somebody.
+    #[test]
+    fn a_probe_asks_for_nobody_in_every_way() {
+        let of = ResourceType::OBSERVATION;
+        for (name, value) in [
+            ("subject", "Patient/NOBODY"),
+            ("performer", "Patient/NOBODY"),
+            ("encounter", "Encounter/NOBODY"),
+            ("category", "NOBODY"),
+            ("_id", "NOBODY"),
+            ("_profile", "urn:uuid:NOBODY"),
+        ] {
+            let way = Way::Parameter(search_parameter(of, name).unwrap());
+            let Some(UpstreamRequest::Search { parameters, .. }) = probe(of, way, "NOBODY") else { panic!("{name}") };
+            let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            assert_eq!(parameters, [pair(name, value), pair("_count", "1")], "{name}");
+        }
+        assert!(probe(of, Way::Compartment, "no id").is_none() && probe(of, Way::Filter, "no id").is_none());
+        let (one, other) = (nobody(), nobody());
+        assert!(one != other && LogicalId::parse(&one).is_some(), "{one} {other}");
+    }
+}

@@ -199,6 +199,15 @@ mod tests {
     }
 
     #[test]
+    fn what_describes_a_person_on_the_way_travels_in_a_form_too() {
+        for known in ["patient.name", "subject:Patient.birthdate", "_has:Patient:link:name"] {
+            let target = search(&[("code", "x"), (known, "CANARY")]);
+            assert_eq!(target.uri.to_string(), "http://up/fhir/Observation/_search", "{known}");
+            assert!(target.form.unwrap().contains("CANARY"), "{known}");
+        }
+    }
+
+    #[test]
     fn a_read_names_type_and_id_below_the_base() {
         let resource_type = ResourceType::parse("Patient").unwrap();
         let read = UpstreamRequest::Read { resource_type, id: LogicalId::parse("P1").unwrap() };

@@ -152,3 +152,30 @@ impl Capabilities {
             .map_err(|_| UpstreamFault::Unusable("no CapabilityStatement of R4"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interaction_is_named_where_it_is_served() {
+        let served = Served { listed: &[] };
+        for (of, reads, changes) in [
+            (ResourceType::OBSERVATION, true, true),
+            (ResourceType::STRUCTURE_DEFINITION, true, false),
+            (ResourceType::BUNDLE, false, false),
+            (ResourceType::PARAMETERS, false, false),
+        ] {
+            for code in ["read", "vread", "history-instance", "history-type", "search-type"] {
+                assert_eq!(served.interaction(of, code), reads, "{of} {code}");
+            }
+            for code in ["create", "update", "patch", "delete"] {
+                assert_eq!(served.interaction(of, code), changes, "{of} {code}");
+            }
+            assert!(!served.interaction(of, "made-up"), "{of}");
+        }
+        assert!(served.of_the_system("batch") && !served.of_the_system("search-system"));
+        assert!(served.search_parameter(ResourceType::OBSERVATION, "code"));
+        assert!(!served.search_parameter(ResourceType::OBSERVATION, "_query"));
+    }
+}

@@ -477,6 +477,33 @@ fn a_forbid_that_decided_is_named() {
 }
 
 #[test]
+fn what_is_included_is_told_with_the_policy_that_lets_it_be() {
+    let site = commands::Site::new("0ms");
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    std::fs::write(site.config(), format!("{text}\n[policies]\ndirectory = \"policies\"\n")).unwrap();
+    std::fs::create_dir(site.path("policies")).unwrap();
+    let permit = |id: &str, of: &str| {
+        format!("@id(\"{id}\") permit (principal in Role::\"clerk\", action, resource in ResourceType::\"{of}\");\n")
+    };
+    std::fs::write(
+        site.path("policies/own.cedar"),
+        permit("results", "Observation") + &permit("people", "Practitioner"),
+    )
+    .unwrap();
+    let config = site.config();
+    let ask = |request: &str| {
+        let common = ["explain", "--config", &config, "--scope", "user/*.rs", "--fhir-user", "Practitioner/7"];
+        commands::run(&[&common[..], &["--role", "clerk", request]].concat())
+    };
+    let (code, out, err) = ask("GET /Observation?_include=Observation:performer:Practitioner");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("policies: results, people\n"), "{out}");
+    assert!(out.contains("included: every Practitioner\n"), "{out}");
+    let (_, out, _) = ask("GET /Observation");
+    assert!(out.contains("policies: results\n") && !out.contains("included: "), "{out}");
+}
+
+#[test]
 fn the_record_names_a_forbid_that_decided_and_the_client_is_not_told() {
     run(async {
         let directory = tempfile::tempdir().unwrap();

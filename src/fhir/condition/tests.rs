@@ -92,3 +92,10 @@ fn conditions_on_one_parameter_join_and_print_as_a_search_has_them() {
     assert_eq!(joined.to_string(), "category=http://x|a,b\\$c");
     assert_eq!(parse("category", "a").or(&parse("code", "a")), None);
 }
+
+#[test]
+fn a_reference_is_of_the_type_that_the_parameter_refers_to() {
+    let of_a_group = r#"{"resourceType":"Observation","subject":{"reference":"Group/G1"}}"#;
+    assert!(holds(of_a_group, "subject", "Group/G1"));
+    assert!(!holds(of_a_group, "patient", "Group/G1"), "who is no patient");
+}

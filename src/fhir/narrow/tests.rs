@@ -113,6 +113,25 @@ fn conditions_with_modifiers_and_on_repeating_elements_are_sent_beside_ours() {
 }
 
 #[test]
+fn conditions_of_the_grant_are_sent_however_the_search_is_confined() {
+    let resource_type = ResourceType::OBSERVATION;
+    let compartment = patient_compartment(resource_type).unwrap();
+    let (query, _) = SearchQuery::parse(resource_type, &[("code".to_owned(), "x".to_owned())]).unwrap();
+    let condition = Condition::parse(resource_type, "category", "laboratory").unwrap();
+    let patient = Id::parse("P1").unwrap();
+    for (way, before) in [
+        (None, String::new()),
+        (Some(Way::Compartment), String::new()),
+        (Some(Way::Filter), format!("_filter={}&", by_filter(compartment, patient).1)),
+        (Some(Way::Parameter(compartment.primary().unwrap())), "subject=Patient/P1&".to_owned()),
+    ] {
+        let confinement = way.map(|way| (Confinement { patient, compartment }, way));
+        let sent = text(narrow_by(&query, confinement, std::slice::from_ref(&condition), &bases(), 100));
+        assert_eq!(sent, format!("{before}category=laboratory&code=x"), "{way:?}");
+    }
+}
+
+#[test]
 fn references_are_written_as_the_upstream_knows_them() {
     for (name, value, expected) in [
         ("patient", "1", "patient=Patient/1"),

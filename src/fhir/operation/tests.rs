@@ -128,6 +128,46 @@ fn one_resource_may_be_the_body_itself() {
 }
 
 #[test]
+fn a_coding_is_of_a_published_system_wherever_it_stands() {
+    let of = |element: &str, value: &str| {
+        let parameter = format!(
+            r#"{{"name":"{element}","{}":{value}}}"#,
+            match element {
+                "coding" => "valueCoding",
+                _ => "valueCodeableConcept",
+            }
+        );
+        let body = format!(r#"{{"resourceType":"Parameters","parameter":[{parameter}]}}"#);
+        read("validate-code", &[("url", "http://hl7.org/fhir/ValueSet/x")], &body).is_ok()
+    };
+    let coding = |system: &str| format!(r#"{{"system":{system},"code":"1"}}"#);
+    let concept = |system: &str| format!(r#"{{"coding":[{},{}]}}"#, coding("\"http://loinc.org\""), coding(system));
+    for (system, published) in [
+        ("\"http://loinc.org\"", true),
+        ("\"urn:oid:1.2.3\"", true),
+        ("\"http://internal/x\"", false),
+        ("\"http://loinc.org:8080\"", false),
+        ("\"http://10.0.0.1/x\"", false),
+        ("[\"http://internal/x\"]", false),
+        ("{}", false),
+    ] {
+        assert_eq!(of("coding", &coding(system)), published, "{system}");
+        assert_eq!(of("codeableConcept", &concept(system)), published, "{system}");
+    }
+}
+
+#[test]
+fn more_than_sixty_four_arguments_are_too_many() {
+    let body = |count: usize| {
+        let one = r#"{"name":"code","valueString":"x"}"#;
+        format!(r#"{{"resourceType":"Parameters","parameter":[{}]}}"#, vec![one; count].join(","))
+    };
+    assert!(read("lastn", &[], &body(64)).is_ok());
+    assert!(read("lastn", &[], &body(65)).is_err());
+    assert!(read("lastn", &[("code", "x")], &body(64)).is_err(), "query and body are counted together");
+}
+
+#[test]
 fn search_parameters_are_inputs_of_a_search() {
     let arguments = read("lastn", &[("max", "2"), ("code", "http://loinc.org|1")], "").unwrap();
     assert_eq!(

@@ -160,3 +160,27 @@ fn what_is_no_statement_of_a_server_is_refused() {
         assert_eq!(published(&upstream).unwrap_err(), error, "{upstream}");
     }
 }
+
+#[test]
+fn what_the_upstream_defines_itself_is_not_named() {
+    let names = |base: &str| {
+        json!([format!("{base}/StructureDefinition/x"), "http://hl7.org/fhir/StructureDefinition/Patient"])
+    };
+    for (base, named) in [("http://up:8080/fhir", false), ("HTTP://UP:8080/fhir", false), ("http://example.org", true)]
+    {
+        let profile = format!("{base}/StructureDefinition/x");
+        let definition = format!("{base}/SearchParameter/x");
+        let upstream = json!({ "resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "implementationGuide": names(base),
+            "instantiates": names(base), "rest": [{ "mode": "server", "resource": [{ "type": "Patient", "profile": profile,
+                "supportedProfile": names(base), "interaction": [{ "code": "search-type" }],
+                "searchParam": [{ "name": "_id", "definition": definition, "type": "token" }] }] }] });
+        let statement = published(&upstream).unwrap();
+        let resource = &statement["rest"][0]["resource"][0];
+        let or_null = |text: &str| if named { json!(text) } else { Value::Null };
+        assert_eq!(resource["profile"], or_null(&profile), "{base}");
+        assert_eq!(resource["searchParam"][0]["definition"], or_null(&definition), "{base}");
+        for list in [&resource["supportedProfile"], &statement["implementationGuide"], &statement["instantiates"]] {
+            assert_eq!(list.as_array().unwrap().len(), if named { 2 } else { 1 }, "{base}");
+        }
+    }
+}

@@ -233,6 +233,23 @@ fn a_granular_scope_covers_its_letters_under_its_conditions_alone() {
 }
 
 #[test]
+fn a_granular_scope_for_every_type_asks_what_every_resource_has() {
+    for (constraint, granted) in [
+        ("_tag=x&_security=y", true),
+        ("_profile=http://example.org/p", true),
+        ("_id=x", true),
+        ("category=x", false),
+        ("_tag=x&status=final", false),
+        ("_source=http://example.org", false),
+    ] {
+        let compiled = Scopes::compile(&format!("patient/*.rs?{constraint}"));
+        let conditions = compiled.conditions(Level::Patient, rt("Observation"), Letter::Read);
+        assert_eq!(!conditions.is_empty(), granted, "{constraint}");
+        assert_eq!(compiled.ineffective().is_empty(), granted, "{constraint}");
+    }
+}
+
+#[test]
 fn a_scope_text_over_the_bounds_grants_nothing_at_all() {
     let long = format!("patient/*.cruds {}", "x".repeat(9 * 1024));
     let many = "openid ".repeat(5000) + "patient/*.cruds";

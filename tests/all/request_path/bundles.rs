@@ -1,6 +1,7 @@
 //! Batch and transaction, end to end.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use firebreak::audit::Ending;
 use serde_json::{Value, json};
@@ -417,5 +418,35 @@ fn what_a_transaction_reads_comes_back_whatever_is_preferred_of_what_it_writes()
         let reply = post(&world, &reader, "transaction", &[read()]).await;
         assert_eq!(reply.json()["entry"][0]["resource"]["id"], "o1", "{}", reply.all());
         world.finish().await;
+    });
+}
+
+#[test]
+fn a_batch_that_changes_is_done_one_after_the_other_and_one_that_reads_at_once() {
+    run(async {
+        let world = Arc::new(World::new().await);
+        let token = world.token(&c());
+        let both = Arc::new(tokio::sync::Barrier::new(2));
+        let held = Arc::clone(&both);
+        // Neither is answered before the other came.
+        world.upstream.answer(move |_| Answer::Held(Arc::clone(&held)));
+        let reads = [entry("GET", "Observation/o1", None), entry("GET", "Observation/v1", None)];
+        assert_eq!(statuses(&post(&world, &token, "batch", &reads).await), "200 200");
+        asked(&world);
+        let (waiting, also) = (Arc::clone(&world), token.clone());
+        let posting = tokio::spawn(async move {
+            let create = || entry("POST", "Observation", Some(observation("", "Patient/P1")));
+            post(&waiting, &also, "batch", &[create(), create()]).await
+        });
+        while world.upstream.seen() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(world.upstream.seen() == 1 && !posting.is_finished(), "the second waits for the first");
+        world.upstream.answer(|_| Answer::Honest);
+        both.wait().await;
+        assert_eq!(statuses(&posting.await.unwrap()), "201 201");
+        assert_eq!(world.upstream.seen(), 2);
+        Arc::try_unwrap(world).ok().unwrap().finish().await;
     });
 }

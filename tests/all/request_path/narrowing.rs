@@ -45,6 +45,17 @@ async fn until(world: &World, status: u16) {
     panic!("never {status}: {}", search(world).await.all());
 }
 
+/// Waits for one probe, a bounded time.
+async fn until_probed(world: &World) {
+    for _ in 0..2_000 {
+        if let [_] = &*probed(world) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    panic!("no probe");
+}
+
 #[test]
 fn a_search_is_probed_before_its_first_use_and_not_again() {
     run(async {
@@ -279,6 +290,45 @@ fn a_match_outside_of_the_reach_is_a_reason_to_ask_again_at_once() {
 }
 
 #[test]
+fn a_probe_from_before_the_doubt_does_not_answer_it() {
+    let theirs = r#"{"resourceType":"Bundle","type":"searchset","entry":[{"resource":{"resourceType":"Observation","id":"o2","subject":{"reference":"Patient/P2"}}}]}"#;
+    run(async {
+        let world = Arc::new(standing().await);
+        assert_eq!((search(&world).await.status, probed(&world).len()), (200, 1));
+        world.advance(300).await;
+        let both = Arc::new(tokio::sync::Barrier::new(2));
+        let held = Arc::clone(&both);
+        world.upstream.answer_probes(move |_| Answer::Held(Arc::clone(&held)));
+        assert_eq!(search(&world).await.status, 200);
+        until_probed(&world).await;
+        // It is under way when the server shows that it does not confine.
+        world.upstream.answer_probes(|_| Answer::Honest);
+        world.upstream.answer(move |_| Answer::fhir(theirs));
+        let doubting = Arc::clone(&world);
+        let doubting = tokio::spawn(async move { search(&doubting).await.status });
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!doubting.is_finished(), "it is told when that is known");
+        assert_eq!(probed(&world), [""; 0]);
+        both.wait().await;
+        assert_eq!(doubting.await.unwrap(), 502);
+        assert_eq!(probed(&world).len(), 1, "another one");
+        Arc::try_unwrap(world).ok().unwrap().finish().await;
+    });
+}
+
+#[test]
+fn what_ages_is_found_out_again_beside_a_search() {
+    run(async {
+        let world = standing().await;
+        assert_eq!((search(&world).await.status, probed(&world).len()), (200, 1));
+        world.advance(300).await;
+        assert_eq!(search(&world).await.status, 200);
+        until_probed(&world).await;
+        world.finish().await;
+    });
+}
+
+#[test]
 fn what_was_found_out_is_renewed_while_it_is_used_and_does_not_outlive_ten_minutes() {
     run(async {
         let world = standing().await;
@@ -352,6 +402,51 @@ fn pages_entries_and_searches_on_several_types_rely_on_it_too() {
         assert_eq!(world.send("POST /fhir", &a, &json, &bundle("transaction")).await.status, 502, "a transaction");
         let batch = world.send("POST /fhir", &a, &json, &bundle("batch")).await;
         assert_eq!(batch.json()["entry"][0]["response"]["status"], "502 Bad Gateway", "{}", batch.all());
+        assert_eq!(asked(&world), [""; 0]);
+        world.finish().await;
+    });
+}
+
+#[test]
+fn of_several_types_each_is_probed_whichever_is_named_first() {
+    run(async {
+        for types in ["Observation,Condition", "Condition,Observation", "Patient,Condition,Observation"] {
+            for ignored in ["subject", "patient"] {
+                let world = World::new().await;
+                world.upstream.change(|store| store.ignored = vec![ignored]);
+                let reply = world.get(&format!("/fhir/Patient/P1/*?_type={types}"), &world.token_a()).await;
+                assert_eq!(reply.status, 502, "{types}, {ignored}: {}", reply.all());
+                assert_eq!(asked(&world), [""; 0], "{types}, {ignored}");
+                world.finish().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn the_last_observations_have_a_probe_of_their_own() {
+    run(async {
+        let world = World::new().await;
+        let a = world.token_a();
+        assert_eq!(world.get("/fhir/Observation/$lastn", &a).await.status, 200);
+        let mut lines = probed(&world);
+        lines.sort();
+        let own = "GET Observation/$lastn?subject=Patient/_&max=1";
+        assert_eq!(lines, [own, "GET Observation?subject=Patient/_&_count=1"]);
+        world.finish().await;
+        // A server that confines its searches may not confine this.
+        let world = World::new().await;
+        let a = world.token_a();
+        let all = r#"{"resourceType":"Bundle","type":"searchset","total":1,"entry":[{"resource":{"resourceType":"Observation","id":"o1","subject":{"reference":"Patient/P1"}},"search":{"mode":"match"}}]}"#;
+        world.upstream.answer_probes(
+            move |seen| {
+                if seen.line.contains("lastn") { Answer::fhir(all) } else { Answer::Honest }
+            },
+        );
+        assert_eq!(search(&world).await.status, 200);
+        asked(&world);
+        let reply = world.get("/fhir/Observation/$lastn", &a).await;
+        assert_eq!(reply.status, 502, "{}", reply.all());
         assert_eq!(asked(&world), [""; 0]);
         world.finish().await;
     });

@@ -250,6 +250,30 @@ fn a_resource_that_leaves_the_compartment_meanwhile_is_not_changed() {
 }
 
 #[test]
+fn what_is_changed_and_whose_it_is_is_recorded_before_it_is() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&u2());
+        let moved = observation("o1", "").replace("Patient/P1", "Patient/P2");
+        for (line, body) in [("PUT /fhir/Observation/o1", &*moved), ("DELETE /fhir/Observation?code=718-7", "")] {
+            let media_type = (!body.is_empty()).then_some(JSON);
+            let headers: Vec<&str> = media_type.into_iter().chain(["Prefer: return=minimal"]).collect();
+            let reply = world.send(line, &token, &headers, body).await;
+            assert!(matches!(reply.status, 200 | 204) && reply.body.is_empty(), "{line}: {}", reply.all());
+        }
+        let records = world.finish().await;
+        for (method, resource, patient) in [("PUT", "Observation/o1", "P2"), ("DELETE", "Observation/o4", "P3")] {
+            let of_it = of(&records, method, resource);
+            let [intent, outcome] = of_it.as_slice() else { panic!("two records of {method}: {records:?}") };
+            assert_eq!(intent.record.outcome, Some(Ending::Intended), "{method}");
+            for entry in [intent, outcome] {
+                assert!(entry.record.patients.iter().any(|id| id == patient), "{method}: {entry:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn only_what_may_be_read_comes_back() {
     run(async {
         let world = World::new().await;
