@@ -15,8 +15,12 @@ use crate::smart::scope::Scopes;
 mod binaries;
 mod bodies;
 mod bundles;
+mod conditional;
+mod current;
+mod operations;
 mod policies;
 mod properties;
+mod provenance;
 mod searches;
 
 static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(|| Authorizer::new(None, bases(), 50).unwrap());

@@ -291,6 +291,32 @@ proptest! {
 }
 
 #[test]
+fn what_a_policy_says_of_one_question_is_not_remembered_of_another() {
+    let text = r#"
+        @id("own") permit (principal is User in Role::"guest", action == Action::"read", resource) when { context.fhir_user };
+        @id("named") permit (principal is User in Role::"guest", action == Action::"read", resource) when { context.referenced };
+        @id("about") permit (principal is User in Role::"guest", action == Action::"read", resource) when { context.compartment };
+        @id("launched") permit (principal is User in Role::"guest", action == Action::"read", resource) when { context.level == "patient" };
+        @id("by-app") permit (principal is User in Role::"guest", action == Action::"read", resource) when { context.client == Client::"trusted" };
+    "#;
+    let policies = with_files(&[("own.cedar", text)]).unwrap();
+    let guest = ["guest".to_owned()];
+    let plain = question(Asker::User(&guest), Action::Read, "Practitioner");
+    for (permitted, policy) in [
+        (Question { fhir_user: true, ..plain }, "own"),
+        (Question { referenced: true, ..plain }, "named"),
+        (Question { compartment: true, ..plain }, "about"),
+        (Question { level: Level::Patient, ..plain }, "launched"),
+        (Question { client_id: "trusted", ..plain }, "by-app"),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(*policies.judge(&permitted), Verdict::Permit([policy.to_owned()].into()), "{policy}");
+            assert_eq!(*policies.judge(&plain), Verdict::denied(), "{policy}");
+        }
+    }
+}
+
+#[test]
 fn a_policy_can_tell_one_operation_from_another() {
     let text = r#"
         @id("no-records") forbid (principal, action, resource) when { context.operation == "everything" };

@@ -14,7 +14,7 @@ fn change(token: &Token, line: &str, body: &Value) -> Decision {
 }
 
 /// The reason of a denial, `reads …` for what must be read first, `permit`, or the status of another refusal.
-fn outcome(decision: &Decision) -> String {
+pub(super) fn outcome(decision: &Decision) -> String {
     let read = |read: &UpstreamRequest| match read {
         UpstreamRequest::Read { resource_type, id } => format!("{resource_type}/{id}"),
         other => format!("{other:?}"),
@@ -30,7 +30,7 @@ fn outcome(decision: &Decision) -> String {
     }
 }
 
-fn told(decision: Decision, answers: &[Option<Value>]) -> Decision {
+pub(super) fn told(decision: Decision, answers: &[Option<Value>]) -> Decision {
     let Decision::Inquire(inquiry) = decision else { panic!("it depends: {decision:?}") };
     assert_eq!(inquiry.reads().len(), answers.len());
     let evidence = |answer: &Option<Value>| {
@@ -39,7 +39,7 @@ fn told(decision: Decision, answers: &[Option<Value>]) -> Decision {
     AUTHORIZER.resume(inquiry, &answers.iter().map(evidence).collect::<Vec<_>>())
 }
 
-fn observation(more: &Value) -> Value {
+pub(super) fn observation(more: &Value) -> Value {
     let mut body = json!({"resourceType": "Observation", "status": "final", "subject": {"reference": "Patient/P1"}});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body

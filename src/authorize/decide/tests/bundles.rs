@@ -1,6 +1,7 @@
 //! What stands in a transaction, as far as token and request tell.
 
 use super::*;
+use crate::authorize::Prospect;
 
 /// A transaction of these entries.
 fn ask(authorizer: &Authorizer, token: &Token, entries: &[&str]) -> Decision {
@@ -118,4 +119,25 @@ fn an_entry_that_is_refused_is_named_before_anything_is_read_and_not_after() {
     let Decision::Deny(denial) = AUTHORIZER.resume(inquiry, &evidence) else { panic!("a reference to what is absent") };
     assert_eq!(denial.reason, DenialReason::ReferenceNotPermitted);
     assert!(denial.diagnostics.starts_with("expected references"), "{}", denial.diagnostics);
+}
+
+#[test]
+fn entries_are_explained_as_they_are_judged() {
+    let explained = |kind: &str| {
+        let mut inbound = Inbound::for_test("POST", "/fhir");
+        let entries = [get("Observation/o1"), get("Provenance/p1"), get("Observation?code=x")].join(",");
+        inbound.body = format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]}}"#).into();
+        inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
+        let request = FhirRequest::parse(inbound, "/fhir").unwrap();
+        let look = |prospect: Prospect<'_>| matches!(prospect, Prospect::Permit(_));
+        let principal = Arc::new(Token::launched("patient/*.rs").principal());
+        let each = AUTHORIZER.consider_entries(&request, &principal, &no_pages(), look);
+        each.into_iter().map(|one| one.map_err(|refusal| refusal.status().as_u16())).collect::<Vec<_>>()
+    };
+    assert_eq!(explained("batch"), [Ok(true), Ok(false), Ok(true)]);
+    assert_eq!(
+        explained("transaction"),
+        [Ok(true), Err(403), Ok(true)],
+        "nothing is looked up for what a transaction reads"
+    );
 }
