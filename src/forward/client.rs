@@ -477,6 +477,10 @@ mod tests {
             Write { if_match: EntityTag::parse("W/\"3\""), ..write(Verb::Update, Some("o1"), true) },
             Write { if_none_match: true, ..write(Verb::Update, Some("o2"), false) },
             Write { if_match: EntityTag::parse("W/\"4\""), body: None, ..write(Verb::Delete, Some("o3"), false) },
+            Write {
+                if_none_exist: Some(vec![("identifier".to_owned(), "a|b&c".to_owned())]),
+                ..write(Verb::Create, None, false)
+            },
         ])
         .await;
         let body = text.split_once("\r\n\r\n").unwrap().1;
@@ -484,6 +488,7 @@ mod tests {
             r#"{"resource":{},"request":{"method":"PUT","url":"Observation/o1","ifMatch":"W/\"3\""}}"#,
             r#"{"resource":{},"request":{"method":"PUT","url":"Observation/o2","ifNoneMatch":"*"}}"#,
             r#"{"request":{"method":"DELETE","url":"Observation/o3","ifMatch":"W/\"4\""}}"#,
+            r#"{"resource":{},"request":{"method":"POST","url":"Observation","ifNoneExist":"identifier=a%7Cb%26c"}}"#,
         ];
         assert_eq!(
             body,

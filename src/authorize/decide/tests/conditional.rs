@@ -140,9 +140,14 @@ fn what_matches_nothing_comes_into_being_once_where_it_may() {
     };
     let all = Token::clinician("user/Observation.cruds");
     let Decision::Permit(permit) = put(&all, &[], &labelled()) else { panic!("it may be created") };
+    assert!(permit.obligations.changed.is_some_and(|changed| changed.conditional), "the upstream tells which it is");
     let UpstreamRequest::Write(write) = permit.upstream else { panic!("a write") };
     let nothing_else = Some(vec![("identifier".to_owned(), "x|1".to_owned())]);
     assert_eq!((write.verb, write.id, write.if_none_exist), (crate::authorize::Verb::Create, None, nothing_else));
+    let Decision::Permit(plain) = change(&all, "POST Observation", None, &labelled()) else {
+        panic!("it may be created")
+    };
+    assert!(plain.obligations.changed.is_some_and(|changed| !changed.conditional));
     // An update of a version that is nowhere makes none.
     assert_eq!(outcome(&put(&all, &[("if-match", "W/\"1\"")], &labelled())), "404");
     assert_eq!(outcome(&put(&Token::clinician("user/Observation.us"), &[], &labelled())), "404");

@@ -79,3 +79,19 @@ fn a_binary_is_vouched_for_by_the_patient_of_the_scope_that_the_update_is_made_b
     // What was not the patient's comes to be by the other scope, which knows no patient.
     assert_eq!(put("P2"), "reference_not_permitted");
 }
+
+#[test]
+fn a_binary_that_is_there_is_changed_by_who_reads_everything() {
+    let binary = json!({"resourceType": "Binary", "id": "b1", "contentType": "text/plain"});
+    let operations = json!([{"op": "replace", "path": "/contentType", "value": "text/html"}]);
+    let some = Token::clinician("user/Binary.cruds user/Observation.cruds user/Patient.rs");
+    let all = Token::clinician("user/*.cruds");
+    for (line, body) in
+        [("PUT Binary/b1", &binary), ("PATCH Binary/b1", &operations), ("DELETE Binary/b1", &Value::Null)]
+    {
+        assert_eq!(outcome(&change(&some, line, body)), "type_not_served", "{line}");
+        assert_ne!(outcome(&change(&all, line, body)), "type_not_served", "{line}");
+    }
+    let new = json!({"resourceType": "Binary", "contentType": "text/plain"});
+    assert_eq!(outcome(&change(&some, "POST Binary", &new)), "permit");
+}

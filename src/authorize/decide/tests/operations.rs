@@ -174,3 +174,36 @@ fn what_is_sent_with_a_search_by_another_name_is_read_for_who_may_search() {
         assert_eq!(by("rs"), "400", "{line}");
     }
 }
+
+#[test]
+fn operations_tell_of_a_binary_to_who_reads_everything() {
+    for line in ["GET Binary/b1/$meta", "GET Binary/$meta", "GET Binary/b1/$validate"] {
+        for token in [Token::clinician("user/Binary.rs user/Observation.rs"), Token::launched("patient/*.rs")] {
+            assert_eq!(outcome(&call(&token, line, &Value::Null)), "type_not_served", "{line}");
+        }
+        assert_eq!(outcome(&call(&Token::clinician("user/*.rs"), line, &Value::Null)), "permit", "{line}");
+    }
+}
+
+#[test]
+fn what_would_replace_what_is_there_is_validated_for_who_may_update() {
+    let body = json!({"resourceType": "Parameters",
+        "parameter": [{"name": "resource", "resource": {"resourceType": "Observation", "id": "o1", "status": "final"}}]});
+    for (scope, of_type, of_one) in [
+        ("user/Observation.c", "permit", "scope_insufficient"),
+        ("user/Observation.u", "permit", "permit"),
+        ("user/Observation.rs", "scope_insufficient", "scope_insufficient"),
+    ] {
+        let token = Token::clinician(scope);
+        assert_eq!(outcome(&call(&token, "POST Observation/$validate", &body)), of_type, "{scope}");
+        assert_eq!(outcome(&call(&token, "POST Observation/o1/$validate", &body)), of_one, "{scope}");
+    }
+}
+
+#[test]
+fn a_summary_is_of_a_patient_whose_composition_may_be_read() {
+    let of = |scope: &str| Token { patient: Some("P3"), ..Token::patient(scope) };
+    let summary = "Patient/P1/$summary";
+    assert_eq!(reason(&of("patient/Composition.rs user/Patient.rs"), summary), "type_not_served");
+    permit(&of("user/Composition.rs user/Patient.rs"), summary);
+}

@@ -131,3 +131,24 @@ fn who_may_change_and_not_create_brings_nothing_into_being_by_an_update() {
     let UpstreamRequest::Write(write) = permit.upstream else { panic!("a write") };
     assert!(write.if_none_match);
 }
+
+#[test]
+fn a_policy_about_a_group_of_types_is_about_each_of_it_and_no_other() {
+    let groups = [
+        ("patient_compartment", &["Observation", "Patient", "Condition"][..]),
+        ("names_others", &["AuditEvent", "Group", "List", "Person", "Schedule"]),
+        ("reference_type", &["Practitioner", "Organization", "Location", "Medication"]),
+        ("terminology", &["CodeSystem", "ValueSet", "ConceptMap"]),
+    ];
+    let token = Token::clinician("user/*.rs");
+    for (group, members) in groups {
+        let forbids =
+            format!(r#"@id("no") forbid (principal, action == Action::"read", resource in TypeGroup::"{group}");"#);
+        let authorizer = with(&forbids);
+        for name in members {
+            assert_eq!(denial(&authorizer, &token, &format!("{name}/x")).policies, ["no"], "{group} {name}");
+        }
+        let other = if group == "terminology" { "Practitioner/x" } else { "CodeSystem/x" };
+        assert!(matches!(decide_by(&authorizer, &token, other), Decision::Permit(_)), "{group}");
+    }
+}

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::bodies::outcome;
 use super::*;
 
-/// The Provenance and everything that it can be about: Observations of P1 in their second version.
+/// The Provenance and everything that it can be about: Observations in their second version, of P2 where the id starts with `x`,
+/// of P1 otherwise.
 struct World(Value);
 
 impl World {
@@ -16,8 +17,9 @@ impl World {
 
     fn answer(&self, read: &UpstreamRequest) -> Evidence {
         let observation = |id: &str, version: &str| {
+            let patient = if id.starts_with('x') { "Patient/P2" } else { "Patient/P1" };
             json!({"resourceType": "Observation", "id": id, "meta": {"versionId": version},
-                "subject": {"reference": "Patient/P1"}})
+                "subject": {"reference": patient}})
         };
         let searchset = |found: Vec<Value>| {
             let entries: Vec<Value> = found.iter().map(|one| json!({"resource": one})).collect();
@@ -69,5 +71,44 @@ fn earlier_versions_that_are_looked_up_are_bounded() {
         let (outcome, most) = about(101).decide(target);
         assert_eq!(outcome, refused, "{target}");
         assert!(most < 100, "{target}: {most} reads at once");
+    }
+}
+
+#[test]
+fn no_version_is_looked_up_for_what_is_about_something_hidden() {
+    let token = Token::launched("patient/*.rs");
+    let versions = |targets: &[&str]| {
+        let world = World::about("p1", &targets.iter().map(|target| (*target).to_owned()).collect::<Vec<_>>());
+        let mut decision = decide(&token, "Provenance?target=Observation/o0");
+        let mut versions = 0;
+        while let Decision::Inquire(inquiry) = decision {
+            let read = inquiry.reads().iter();
+            versions += read.filter(|read| matches!(read, UpstreamRequest::Vread { .. })).count();
+            let evidence: Vec<Evidence> = inquiry.reads().iter().map(|read| world.answer(read)).collect();
+            decision = AUTHORIZER.resume(inquiry, &evidence);
+        }
+        versions
+    };
+    assert_eq!(versions(&["Observation/o0/_history/1", "Observation/o1/_history/1"]), 2);
+    assert_eq!(versions(&["Observation/o0/_history/1", "Observation/x1"]), 0);
+    assert_eq!(versions(&["Observation/o0", "Observation/x1/_history/1"]), 0);
+}
+
+#[test]
+fn a_search_for_provenance_that_the_upstream_does_not_know_is_the_clients_mistake() {
+    let token = Token::launched("patient/*.rs");
+    let Decision::Inquire(named) = decide(&token, "Provenance?target=Observation/o0") else { panic!("it depends") };
+    let evidence: Vec<Evidence> = named.reads().iter().map(|read| World(Value::Null).answer(read)).collect();
+    let Decision::Inquire(sought) = AUTHORIZER.resume(named, &evidence) else { panic!("it depends") };
+    assert_eq!(outcome(&AUTHORIZER.resume(sought, &[Evidence::refused()])), "400");
+}
+
+#[test]
+fn a_search_that_names_no_provenance_is_confined_to_the_patient() {
+    let token = Token::launched("patient/*.rs");
+    for query in ["target:missing=false", "recorded=ge2020"] {
+        let Decision::Inquire(inquiry) = decide(&token, &format!("Provenance?{query}")) else { panic!("it depends") };
+        let reads = format!("{:?}", inquiry.reads());
+        assert!(reads.contains("Patient/P1"), "{query}: {reads}");
     }
 }

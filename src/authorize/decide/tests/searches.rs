@@ -471,3 +471,11 @@ fn several_types_have_a_bound_no_number_and_pages_of_their_own() {
     assert!(matches!(page(ResourceType::OBSERVATION), Decision::Permit(_)));
     assert!(matches!(page(ResourceType::PATIENT), Decision::Refuse(refusal) if refusal.status() == 400));
 }
+
+#[test]
+fn all_of_a_compartment_is_what_can_be_in_it() {
+    let token = Token::clinician("user/Patient.rs user/Organization.rs user/Observation.rs");
+    let UpstreamRequest::PerType { searches } = permit(&token, "Patient/P1/*").upstream else { panic!("several") };
+    let sent: Vec<String> = searches.into_iter().map(written).collect();
+    assert_eq!(sent, ["Patient/P1/Observation?", "Patient?_id=P1"]);
+}
