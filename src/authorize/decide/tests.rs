@@ -18,6 +18,7 @@ mod bundles;
 mod conditional;
 mod current;
 mod operations;
+mod outgoing;
 mod policies;
 mod properties;
 mod provenance;

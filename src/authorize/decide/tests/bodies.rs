@@ -4,11 +4,23 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn change(token: &Token, line: &str, body: &Value) -> Decision {
+/// A change, or another request that has a body where one is given: of FHIR JSON, or a JSON Patch.
+pub(super) fn change(token: &Token, line: &str, body: &Value) -> Decision {
+    change_if(token, line, &[], body)
+}
+
+/// The same, with these header fields.
+pub(super) fn change_if(token: &Token, line: &str, fields: &[(&'static str, &str)], body: &Value) -> Decision {
     let (method, target) = line.split_once(' ').unwrap();
     let mut inbound = Inbound::for_test(method, &format!("/fhir/{target}"));
-    inbound.body = body.to_string().into();
-    inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
+    if !body.is_null() {
+        let media_type = if method == "PATCH" { "application/json-patch+json" } else { "application/fhir+json" };
+        inbound.body = body.to_string().into();
+        inbound.headers.insert("content-type", media_type.parse().unwrap());
+    }
+    for (name, value) in fields {
+        inbound.headers.insert(*name, value.parse().unwrap());
+    }
     let request = FhirRequest::parse(inbound, "/fhir").unwrap();
     AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages())
 }

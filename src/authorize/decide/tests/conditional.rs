@@ -2,40 +2,27 @@
 
 use serde_json::{Value, json};
 
-use super::bodies::{observation, outcome, told};
+use super::bodies::{change, change_if, observation, outcome, told};
 use super::*;
 
-/// A change of an Observation; with a condition for `If-None-Exist` where one is given.
-fn change(token: &Token, line: &str, if_none_exist: Option<&str>, body: &Value) -> Decision {
-    let (method, target) = line.split_once(' ').unwrap();
-    let mut inbound = Inbound::for_test(method, &format!("/fhir/{target}"));
-    if method != "DELETE" {
-        let media_type = if method == "PATCH" { "application/json-patch+json" } else { "application/fhir+json" };
-        inbound.body = body.to_string().into();
-        inbound.headers.insert("content-type", media_type.parse().unwrap());
-    }
-    if let Some(condition) = if_none_exist {
-        inbound.headers.insert("if-none-exist", condition.parse().unwrap());
-    }
-    let request = FhirRequest::parse(inbound, "/fhir").unwrap();
-    AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages())
-}
+/// One of those below.
+type Ask = fn(&Token) -> Decision;
 
 fn create(token: &Token) -> Decision {
-    change(token, "POST Observation", Some("identifier=x|1"), &labelled())
+    change_if(token, "POST Observation", &[("if-none-exist", "identifier=x|1")], &labelled())
 }
 
 fn update(token: &Token) -> Decision {
-    change(token, "PUT Observation?identifier=x|1", None, &labelled())
+    change(token, "PUT Observation?identifier=x|1", &labelled())
 }
 
 fn patch(token: &Token) -> Decision {
     let operations = json!([{"op": "replace", "path": "/status", "value": "amended"}]);
-    change(token, "PATCH Observation?identifier=x|1", None, &operations)
+    change(token, "PATCH Observation?identifier=x|1", &operations)
 }
 
 fn delete(token: &Token) -> Decision {
-    change(token, "DELETE Observation?identifier=x|1", None, &Value::Null)
+    change(token, "DELETE Observation?identifier=x|1", &Value::Null)
 }
 
 /// Meets the conditions of each scope below.
@@ -87,9 +74,8 @@ fn conditional_changes_are_for_who_may_change_find_and_read_everything_of_the_ty
 #[test]
 fn what_matches_is_one_resource_of_the_type_in_a_searchset_that_ends() {
     let all = Token::clinician("user/Observation.cruds");
-    let asked: [(fn(&Token) -> Decision, &str); 4] =
-        [(create, "permit"), (update, "permit"), (patch, "404"), (delete, "404")];
-    for (ask, none) in asked {
+    let (stored, absent) = ("permit", "404");
+    for (ask, none) in [(create as Ask, stored), (update, stored), (patch, absent), (delete, absent)] {
         let answer = |searchset: Value| outcome(&told(ask(&all), &[Some(searchset)]));
         let more = |mut searchset: Value| {
             let link = json!([{"relation": "self", "url": "x"}, {"relation": "next", "url": "x"}]);
@@ -114,29 +100,17 @@ fn what_matches_is_one_resource_of_the_type_in_a_searchset_that_ends() {
         let other = json!({"resourceType": "Condition", "id": "c1", "meta": {"versionId": "1"}});
         assert_eq!(answer(searchset(&[other])), "502");
         // What is beside a match is none.
-        let mut beside = searchset(&[found("o1"), found("o2")]);
-        let mode = |mode: &str| json!({"mode": mode});
-        for (index, word) in [(0, "include"), (1, "match")] {
-            beside["entry"][index]["search"] = mode(word);
-        }
+        let entry = |id: &str, mode: &str| json!({"resource": found(id), "search": {"mode": mode}});
+        let entries = [entry("o1", "include"), entry("o2", "match")];
+        let beside = json!({"resourceType": "Bundle", "type": "searchset", "entry": entries});
         assert_eq!(answer(beside), "permit");
     }
 }
 
 #[test]
 fn what_matches_nothing_comes_into_being_once_where_it_may() {
-    let condition = "PUT Observation?identifier=x|1";
-    let put = |token: &Token, headers: &[(&str, &str)], body: &Value| {
-        let (method, target) = condition.split_once(' ').unwrap();
-        let mut inbound = Inbound::for_test(method, &format!("/fhir/{target}"));
-        inbound.body = body.to_string().into();
-        inbound.headers.insert("content-type", "application/fhir+json".parse().unwrap());
-        for (name, value) in headers {
-            inbound.headers.insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-        }
-        let request = FhirRequest::parse(inbound, "/fhir").unwrap();
-        let decision = AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages());
-        told(decision, &[Some(searchset(&[]))])
+    let put = |token: &Token, fields: &[(&'static str, &str)], body: &Value| {
+        told(change_if(token, "PUT Observation?identifier=x|1", fields, body), &[Some(searchset(&[]))])
     };
     let all = Token::clinician("user/Observation.cruds");
     let Decision::Permit(permit) = put(&all, &[], &labelled()) else { panic!("it may be created") };
@@ -144,9 +118,7 @@ fn what_matches_nothing_comes_into_being_once_where_it_may() {
     let UpstreamRequest::Write(write) = permit.upstream else { panic!("a write") };
     let nothing_else = Some(vec![("identifier".to_owned(), "x|1".to_owned())]);
     assert_eq!((write.verb, write.id, write.if_none_exist), (crate::authorize::Verb::Create, None, nothing_else));
-    let Decision::Permit(plain) = change(&all, "POST Observation", None, &labelled()) else {
-        panic!("it may be created")
-    };
+    let Decision::Permit(plain) = change(&all, "POST Observation", &labelled()) else { panic!("it may be created") };
     assert!(plain.obligations.changed.is_some_and(|changed| !changed.conditional));
     // An update of a version that is nowhere makes none.
     assert_eq!(outcome(&put(&all, &[("if-match", "W/\"1\"")], &labelled())), "404");
@@ -169,7 +141,7 @@ fn what_matched_is_changed_by_its_id_in_its_version() {
     let all = Token::clinician("user/Observation.cruds");
     let versioned = |version: Value| {
         let mut one = found("o1");
-        one["meta"] = version;
+        one.as_object_mut().unwrap().insert("meta".to_owned(), version);
         searchset(&[one])
     };
     for ask in [update, patch, delete] {
@@ -182,7 +154,7 @@ fn what_matched_is_changed_by_its_id_in_its_version() {
         assert_eq!(outcome(&told(ask(&all), &[Some(versioned(json!({})))])), "version_unknown");
     }
     let named = |given: &str| {
-        let decision = change(&all, "PUT Observation?identifier=x|1", None, &found(given));
+        let decision = change(&all, "PUT Observation?identifier=x|1", &found(given));
         outcome(&told(decision, &[Some(searchset(&[found("o1")]))]))
     };
     assert_eq!(named("o1"), "permit");

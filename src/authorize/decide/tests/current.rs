@@ -2,20 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::bodies::{outcome, told};
+use super::bodies::{change, outcome, told};
 use super::*;
-
-fn change(token: &Token, line: &str, body: &Value) -> Decision {
-    let (method, target) = line.split_once(' ').unwrap();
-    let mut inbound = Inbound::for_test(method, &format!("/fhir/{target}"));
-    if method != "DELETE" {
-        let media_type = if method == "PATCH" { "application/json-patch+json" } else { "application/fhir+json" };
-        inbound.body = body.to_string().into();
-        inbound.headers.insert("content-type", media_type.parse().unwrap());
-    }
-    let request = FhirRequest::parse(inbound, "/fhir").unwrap();
-    AUTHORIZER.decide(Authenticated::for_test(request, token.principal()), &no_pages())
-}
 
 #[test]
 fn whom_a_patient_is_linked_to_stays_however_it_is_written() {
