@@ -59,7 +59,7 @@ impl Enforcement {
         let bases = Bases::new(&ours, &theirs, &[]);
         let sealer = Sealer::new(&[7; 32], Clock::fixed(1_000)).ok()?;
         Some(Self {
-            authorizer: Authorizer::new(None, bases.clone(), 200).ok()?,
+            authorizer: Authorizer::new(None, bases.clone(), 200, Vec::new()).ok()?,
             filter: Filter::new(bases, Rebase::new(OURS, &[THEIRS]), sealer),
             scope: scope.to_owned(),
             patient: LogicalId::parse(patient)?,

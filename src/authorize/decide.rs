@@ -55,20 +55,26 @@ struct Grasp {
 
 impl Authorizer {
     /// The shipped policies together with those of `policies` (a file there replaces the shipped one of the same name); `bases`
-    /// by which references are known as ours; `max_count`, the largest `_count` that is passed on.
+    /// by which references are known as ours; `max_count`, the largest `_count` that is passed on; `operations`, what the site
+    /// serves besides the known ones.
     ///
     /// # Errors
     /// Every mistake in the policies.
-    pub fn new(policies: Option<&Path>, bases: Bases, max_count: u32) -> Result<Self, Vec<PolicyError>> {
+    pub fn new(
+        policies: Option<&Path>,
+        bases: Bases,
+        max_count: u32,
+        operations: Vec<Operation>,
+    ) -> Result<Self, Vec<PolicyError>> {
         Ok(Self {
-            policies: Policies::load(policies)?,
+            policies: Policies::load(policies, &operations)?,
             bases,
             max_count,
             max_entries: MAX_ENTRIES,
             search_by: SearchBy::Primary,
             narrow_by: Vec::new(),
             software: Known::from(Named::Other),
-            operations: Vec::new(),
+            operations,
         })
     }
 
@@ -100,12 +106,6 @@ impl Authorizer {
     #[must_use]
     pub fn software(&self) -> &Known {
         &self.software
-    }
-
-    /// The same, which also serves the operations that the site lists.
-    #[must_use]
-    pub fn with_operations(self, operations: Vec<Operation>) -> Self {
-        Self { operations, ..self }
     }
 
     /// Decides about one request. `pages` opens a sealed continuation, after everything else was decided.

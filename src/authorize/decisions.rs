@@ -280,7 +280,7 @@ impl Bench {
         let sealer = Sealer::new(&KEY, Clock::fixed(NOW)).unwrap();
         let policies = format!("{DIRECTORY}/policies");
         Self {
-            authorizer: Authorizer::new(Some(Path::new(&policies)), bases.clone(), 50).unwrap(),
+            authorizer: Authorizer::new(Some(Path::new(&policies)), bases.clone(), 50, Vec::new()).unwrap(),
             filter: Filter::new(bases, Rebase::new(GATEWAY, &[UPSTREAM]), sealer),
             tokens: read(Path::new(&format!("{DIRECTORY}/tokens.json"))),
             world: read(Path::new(&format!("{DIRECTORY}/world.json"))),

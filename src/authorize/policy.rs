@@ -11,6 +11,7 @@ mod load;
 mod never;
 mod schema;
 mod slice;
+mod words;
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
@@ -27,6 +28,7 @@ pub use load::PolicyError;
 pub(crate) use schema::Action;
 pub use schema::schema_text;
 
+use crate::fhir::operation::Operation;
 use crate::fhir::resource_type::ResourceType;
 use crate::smart::scope::Level;
 use slice::Slices;
@@ -92,12 +94,12 @@ pub(crate) struct Policies {
 }
 
 impl Policies {
-    /// The shipped policies, with those of `directory`.
+    /// The shipped policies, with those of `directory`, which may speak of the listed `operations`, too.
     ///
     /// # Errors
     /// Every mistake, with its file.
-    pub(crate) fn load(directory: Option<&Path>) -> Result<Self, Vec<PolicyError>> {
-        let (schema, set) = load::load(directory)?;
+    pub(crate) fn load(directory: Option<&Path>, operations: &[Operation]) -> Result<Self, Vec<PolicyError>> {
+        let (schema, set) = load::load(directory, operations)?;
         Ok(Self { roles: load::roles(&set), slices: Slices::cut(&set), schema, verdicts: Cache::new(REMEMBERED) })
     }
 

@@ -111,7 +111,7 @@ fn certificate(config: &Config, clock: &Clock) -> Finding {
 
 fn policies(config: &Config) -> Finding {
     let bases = Bases::new(&config.fhir.upstream, &config.fhir.upstream, &config.fhir.aliases);
-    match Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count) {
+    match Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count, config.fhir.operations.clone()) {
         Ok(authorizer) => {
             let mut text =
                 config.policies.as_ref().map_or_else(|| "shipped".to_owned(), |path| path.display().to_string());

@@ -151,10 +151,12 @@ fn remarks(options: &Options, config: &Config) -> Vec<String> {
 /// The stage that decides, as the configuration and the policies have it.
 fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
     let bases = bases(config).map_err(|error| Failure::Usage(error.to_string()))?;
-    Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count).map_err(|errors| {
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Failure::Usage(errors.join("\nfirebreak: "))
-    })
+    Authorizer::new(config.policies.as_deref(), bases, config.fhir.max_count, config.fhir.operations.clone()).map_err(
+        |errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Failure::Usage(errors.join("\nfirebreak: "))
+        },
+    )
 }
 
 /// What the FHIR server must honour for a search to be confined.
@@ -165,7 +167,6 @@ fn decide(config: &Config, request: FhirRequest, principal: Arc<Principal>) -> R
     let authorizer = authorizer(config)?.with_max_entries(config.fhir.max_entries);
     let authorizer = authorizer.with_search_by(config.fhir.search_by, &config.fhir.narrow_by);
     let authorizer = authorizer.with_software(Known::from(config.fhir.software));
-    let authorizer = authorizer.with_operations(config.fhir.operations.clone());
     let look = |prospect: Prospect<'_>| {
         let ways = if let Prospect::Permit(permit) = prospect { relied_on(permit) } else { Vec::new() };
         (Explanation::of_prospect(prospect), ways)

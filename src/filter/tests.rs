@@ -58,7 +58,7 @@ fn principal(scope: &str) -> Principal {
 
 /// The permit for a read; what must be read first is as the evidence says, one piece a round.
 fn permit_with(scope: &str, target: &str, headers: &[(&'static str, &str)], evidence: &[Value]) -> Permit {
-    let authorizer = Authorizer::new(None, bases(), 50).unwrap();
+    let authorizer = Authorizer::new(None, bases(), 50, Vec::new()).unwrap();
     let mut inbound = Inbound::for_test("GET", &format!("/fhir/{target}"));
     for (name, value) in headers {
         inbound.headers.insert(*name, value.parse().unwrap());
@@ -332,7 +332,7 @@ fn each_address_of_a_binary_is_a_link_and_what_provenance_names_is_none() {
 #[test]
 fn what_was_written_is_shown_when_it_is_that_resource_and_may_be_read() {
     let permit = || {
-        let authorizer = Authorizer::new(None, bases(), 50).unwrap();
+        let authorizer = Authorizer::new(None, bases(), 50, Vec::new()).unwrap();
         let mut inbound = Inbound::for_test("PUT", "/fhir/Observation/o1");
         let mut body = observation("o1", "P1", "1");
         body.as_object_mut().unwrap().insert("status".to_owned(), json!("final"));

@@ -107,16 +107,20 @@ pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<Box<dyn Besid
     let rebase = Rebase::new(&base, &upstream_bases(&config));
     let sealer = Sealer::rotating(Arc::clone(&keys), clock.clone());
     let bases = bases(&config)?;
-    let authorizer =
-        Authorizer::new(config.policies.as_deref(), bases.clone(), config.fhir.max_count).map_err(|errors| {
-            let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            StartError(list.join("\n"))
-        })?;
+    let authorizer = Authorizer::new(
+        config.policies.as_deref(),
+        bases.clone(),
+        config.fhir.max_count,
+        config.fhir.operations.clone(),
+    )
+    .map_err(|errors| {
+        let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        StartError(list.join("\n"))
+    })?;
     let authorizer = authorizer
         .with_max_entries(config.fhir.max_entries)
         .with_search_by(config.fhir.search_by, &config.fhir.narrow_by)
-        .with_software(Known::from(config.fhir.software))
-        .with_operations(config.fhir.operations.clone());
+        .with_software(Known::from(config.fhir.software));
     let gateway = Arc::new(Gateway {
         path: config.fhir.path.clone(),
         base: base.clone(),

@@ -24,7 +24,7 @@ mod properties;
 mod provenance;
 mod searches;
 
-static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(|| Authorizer::new(None, bases(), 50).unwrap());
+static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(|| Authorizer::new(None, bases(), 50, Vec::new()).unwrap());
 
 fn bases() -> Bases {
     let url = |text| Url::parse(text).unwrap();

@@ -9,6 +9,8 @@ use miette::Diagnostic;
 
 use super::never::{is_never, never_holds};
 use super::schema::schema_text;
+use super::words::never_words;
+use crate::fhir::operation::Operation;
 
 /// The policies in `policies/` of the source, by file name.
 pub(super) const SHIPPED: [(&str, &str); 4] = [
@@ -38,8 +40,11 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
-/// The schema, and all policies as one validated set.
-pub(super) fn load(directory: Option<&Path>) -> Result<(Schema, PolicySet), Vec<PolicyError>> {
+/// The schema, and all policies as one validated set; `operations`: those that the site lists.
+pub(super) fn load(
+    directory: Option<&Path>,
+    operations: &[Operation],
+) -> Result<(Schema, PolicySet), Vec<PolicyError>> {
     let mut files: BTreeMap<String, String> =
         SHIPPED.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
     let mut errors = Vec::new();
@@ -49,12 +54,13 @@ pub(super) fn load(directory: Option<&Path>) -> Result<(Schema, PolicySet), Vec<
             Err(problem) => errors.push(error(&directory.display().to_string(), problem)),
         }
     }
-    parse(&files, errors)
+    parse(&files, operations, errors)
 }
 
 /// Parses and validates files given by name and text.
 pub(super) fn parse(
     files: &BTreeMap<String, String>,
+    operations: &[Operation],
     mut errors: Vec<PolicyError>,
 ) -> Result<(Schema, PolicySet), Vec<PolicyError>> {
     let mut set = PolicySet::new();
@@ -75,7 +81,7 @@ pub(super) fn parse(
         }
     };
     let validator = Validator::new(schema);
-    errors.extend(mistakes(files, &set, &origin, &validator));
+    errors.extend(mistakes(files, &set, &origin, operations, &validator));
     if errors.is_empty() { Ok((validator.schema().clone(), set)) } else { Err(errors) }
 }
 
@@ -84,6 +90,7 @@ fn mistakes(
     files: &BTreeMap<String, String>,
     set: &PolicySet,
     origin: &BTreeMap<String, String>,
+    operations: &[Operation],
     validator: &Validator,
 ) -> Vec<PolicyError> {
     let validated = validator.validate(set, ValidationMode::Strict);
@@ -122,6 +129,7 @@ fn mistakes(
         if problems.is_empty() && never.contains(id) {
             problems.push("it never applies: what it asks for excludes each other".to_owned());
         }
+        problems.extend(never_words(policy, operations));
         found.extend(problems.iter().map(|problem| mistake(id, None, &format!("`{id}`: {problem}"))));
     }
     found

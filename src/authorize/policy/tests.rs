@@ -65,7 +65,7 @@ fn with_files(files: &[(&str, &str)]) -> Result<Policies, Vec<PolicyError>> {
     for (name, text) in files {
         fs::write(directory.path().join(name), text).unwrap();
     }
-    Policies::load(Some(directory.path()))
+    Policies::load(Some(directory.path()), &[])
 }
 
 fn problems(text: &str) -> String {
@@ -75,7 +75,7 @@ fn problems(text: &str) -> String {
 
 /// The oracle: all policies at once, nothing sliced, nothing remembered.
 fn whole(directory: Option<&Path>, question: &Question<'_>) -> Verdict {
-    let (schema, set) = load::load(directory).unwrap();
+    let (schema, set) = load::load(directory, &[]).unwrap();
     evaluate(question, &set, &schema)
 }
 
@@ -91,7 +91,7 @@ fn the_schema_in_the_source_is_the_one_that_is_generated() {
 
 #[test]
 fn the_shipped_policies_decide_the_cases_beside_them() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load(None, &[]).unwrap();
     let mut count = 0;
     for file in ["backend", "clinician", "patient", "related_person"] {
         let path = format!("{}/policies/{file}.test.json", env!("CARGO_MANIFEST_DIR"));
@@ -123,7 +123,7 @@ fn the_shipped_policies_decide_the_cases_beside_them() {
 #[test]
 fn the_readme_has_a_line_for_every_shipped_policy() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/README.md")).unwrap();
-    let (_, set) = load::load(None).unwrap();
+    let (_, set) = load::load(None, &[]).unwrap();
     for policy in set.policies() {
         assert!(readme.contains(&format!("| `{}` |", policy.id())), "{}", policy.id());
         assert!(policy.annotation("description").is_some(), "{}", policy.id());
@@ -214,12 +214,12 @@ fn all_mistakes_are_told_at_once() {
     for file in ["one.cedar", "two.cedar", "three.cedar"] {
         assert!(files.contains(&file), "{errors:?}");
     }
-    assert!(Policies::load(Some(Path::new("/nonexistent"))).is_err());
+    assert!(Policies::load(Some(Path::new("/nonexistent")), &[]).is_err());
 }
 
 #[test]
 fn a_verdict_is_remembered_by_everything_a_policy_can_read() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load(None, &[]).unwrap();
     let (patient, both) = (roles(&["patient"]), roles(&["patient", "clinician"]));
     let alone = question(Asker::User(&patient), Action::Read, "Observation");
     assert_eq!(*policies.judge(&alone), Verdict::denied());
@@ -272,7 +272,7 @@ proptest! {
     fn slices_and_memory_say_what_the_whole_set_says(own in prop::collection::vec(any_policy(), 0..6), held in prop::sample::subsequence(vec!["a", "b", "clinician"], 0..=3)) {
         let files: BTreeMap<String, String> =
             own.iter().enumerate().map(|(at, text)| (format!("{at}.cedar"), format!("@id(\"p{at}\") {text}"))).collect();
-        let (schema, set) = load::parse(&files, Vec::new()).unwrap();
+        let (schema, set) = load::parse(&files, &[], Vec::new()).unwrap();
         let policies = sliced(&set, &schema);
         let held = roles(&held);
         for asker in [Asker::User(&held), Asker::Client(&held)] {
@@ -320,7 +320,7 @@ fn what_a_policy_says_of_one_question_is_not_remembered_of_another() {
 fn a_policy_can_tell_one_operation_from_another() {
     let text = r#"
         @id("no-records") forbid (principal, action, resource) when { context.operation == "everything" };
-        @id("merges") permit (principal is Client in Role::"merger", action == Action::"operation", resource) when { context.operation == "merge" };
+        @id("merges") permit (principal is Client in Role::"merger", action == Action::"operation", resource) when { context.operation == "meta-add" };
     "#;
     let policies = with_files(&[("own.cedar", text)]).unwrap();
     let clinician = ["clinician".to_owned()];
@@ -331,7 +331,7 @@ fn a_policy_can_tell_one_operation_from_another() {
     assert!(matches!(*policies.judge(&by(Some("lastn"))), Verdict::Permit(_)));
     let merger = ["merger".to_owned()];
     let merge = question(Asker::Client(&merger), Action::Operation, "Patient");
-    assert!(matches!(*policies.judge(&Question { operation: Some("merge"), ..merge }), Verdict::Permit(_)));
+    assert!(matches!(*policies.judge(&Question { operation: Some("meta-add"), ..merge }), Verdict::Permit(_)));
     assert_eq!(*policies.judge(&Question { operation: Some("expunge"), ..merge }), Verdict::denied());
     assert_eq!(*policies.judge(&merge), Verdict::denied());
 }
@@ -340,13 +340,13 @@ mod never;
 
 #[test]
 fn nothing_of_what_is_shipped_can_never_hold() {
-    let (schema, set) = load::load(None).unwrap();
+    let (schema, set) = load::load(None, &[]).unwrap();
     let validator = cedar_policy::Validator::new(schema);
     let found: Vec<String> = set.policies().flat_map(|policy| super::never::never_holds(policy, &validator)).collect();
     assert_eq!((set.policies().count() > 3, found), (true, Vec::new()));
     // A file in the place of a shipped one is the site's own.
     let text = r#"@id("clinician") forbid (principal == Role::"clinician", action, resource);"#;
     let own = BTreeMap::from([("clinician.cedar".to_owned(), text.to_owned())]);
-    let problems = load::parse(&own, Vec::new()).unwrap_err();
+    let problems = load::parse(&own, &[], Vec::new()).unwrap_err();
     assert!(problems.iter().any(|problem| problem.problem.contains("never applies")), "{problems:?}");
 }

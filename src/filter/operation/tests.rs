@@ -55,13 +55,14 @@ fn listed(name: &str, returns: Returns) -> Operation {
 
 fn permit(scope: &str, patient: Option<&str>, target: &str) -> Permit {
     let of: Cow<'static, [ResourceType]> = Cow::Borrowed(&[ResourceType::OBSERVATION]);
-    let authorizer = Authorizer::new(None, bases(), 50).unwrap().with_operations(vec![
+    let operations = vec![
         listed("one", Returns::Resource(of.clone())),
         listed("found", Returns::Searchset(of.clone())),
         listed("values", Returns::Parameters(of)),
         listed("wrong", Returns::OperationOutcome),
         listed("conditions", Returns::Searchset(Cow::Borrowed(&[ResourceType::CONDITION]))),
-    ]);
+    ];
+    let authorizer = Authorizer::new(None, bases(), 50, operations).unwrap();
     let principal = Principal {
         issuer: "https://gw.example".to_owned(),
         subject: "dr".to_owned(),

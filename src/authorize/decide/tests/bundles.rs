@@ -63,7 +63,7 @@ fn parts_of_a_reach_are_not_searched_within_a_transaction() {
 #[test]
 fn a_search_within_a_transaction_is_by_the_primary_parameter_whatever_the_site_chose() {
     for search_by in [SearchBy::Primary, SearchBy::Compartment, SearchBy::Filter, SearchBy::EveryParameter] {
-        let authorizer = Authorizer::new(None, bases(), 50).unwrap().with_search_by(search_by, &[]);
+        let authorizer = Authorizer::new(None, bases(), 50, Vec::new()).unwrap().with_search_by(search_by, &[]);
         let decision = ask(&authorizer, &Token::launched("patient/*.rs"), &[&get("Observation?code=x")]);
         let Decision::Permit(permit) = decision else { panic!("{search_by:?}: {decision:?}") };
         let UpstreamRequest::Transaction(transaction) = permit.upstream else { panic!("a transaction") };

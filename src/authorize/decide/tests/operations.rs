@@ -97,7 +97,7 @@ fn listed(affects_state: bool, needs: &[(ResourceType, &str)], returns: Returns)
             returns,
         }),
     };
-    Authorizer::new(None, bases(), 50).unwrap().with_operations(vec![operation])
+    Authorizer::new(None, bases(), 50, vec![operation]).unwrap()
 }
 
 fn call_own(authorizer: &Authorizer, method: &str, scope: &str) -> Decision {

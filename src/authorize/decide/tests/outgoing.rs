@@ -17,7 +17,7 @@ fn conditions_of_scopes_are_asked_of_the_upstream_whichever_way_it_is_searched()
         (launched.clone(), SearchBy::Compartment, "Patient/P1/Observation?category=a&code=x".to_owned()),
         (launched.clone(), SearchBy::Filter, format!("Observation?{filter}&category=a&code=x")),
     ] {
-        let authorizer = Authorizer::new(None, bases(), 50).unwrap().with_search_by(search_by, &[]);
+        let authorizer = Authorizer::new(None, bases(), 50, Vec::new()).unwrap().with_search_by(search_by, &[]);
         let request = FhirRequest::parse(Inbound::for_test("GET", "/fhir/Observation?code=x"), "/fhir").unwrap();
         let decision = authorizer.decide(Authenticated::for_test(request, token.principal()), &no_pages());
         let Decision::Permit(permit) = decision else { panic!("{search_by:?}: {decision:?}") };

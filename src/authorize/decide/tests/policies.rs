@@ -9,7 +9,7 @@ use crate::authorize::Denial;
 fn with(policies: &str) -> Authorizer {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("own.cedar"), policies).unwrap();
-    Authorizer::new(Some(directory.path()), bases(), 50).unwrap()
+    Authorizer::new(Some(directory.path()), bases(), 50, Vec::new()).unwrap()
 }
 
 fn decide_by(authorizer: &Authorizer, token: &Token, target: &str) -> Decision {

@@ -121,8 +121,8 @@ proptest! {
     #[test]
     fn a_policy_loads_exactly_when_it_can_apply_and_no_slice_leaves_it_out(text in any_permit()) {
         let text = format!("@id(\"own\") {text}");
-        let (schema, _) = load::parse(&BTreeMap::new(), Vec::new()).unwrap();
-        let loads = load::parse(&[("own.cedar".to_owned(), text.clone())].into(), Vec::new()).is_ok();
+        let (schema, _) = load::parse(&BTreeMap::new(), &[], Vec::new()).unwrap();
+        let loads = load::parse(&[("own.cedar".to_owned(), text.clone())].into(), &[], Vec::new()).is_ok();
         // Unvalidated, as slices must not depend on it.
         let set: cedar_policy::PolicySet = text.parse().unwrap();
         let policies = sliced(&set, &schema);
@@ -141,5 +141,41 @@ proptest! {
             }
         }
         prop_assert_eq!(loads, applied);
+    }
+}
+
+#[test]
+fn a_word_that_never_comes_is_refused_and_told_what_to_write() {
+    let when =
+        |condition: &str| format!("@id(\"no-obs\") forbid (principal, action, resource) when {{ {condition} }};");
+    for (condition, expected) in [
+        ("context.operation == \"$everything\"", "`context.operation` is never \"$everything\": write the name"),
+        ("\"everythin\" == context.operation", "`context.operation` is never \"everythin\""),
+        ("context.compartment && !(context.operation != \"Everything\")", "never \"Everything\""),
+        ("[\"everything\", \"lastn \"].contains(context.operation)", "`context.operation` is never \"lastn \""),
+        (
+            "context.level == \"System\"",
+            "`context.level` is never \"System\": write \"patient\", \"user\" or \"system\"",
+        ),
+        ("[\"patients\"].contains(context.level)", "`context.level` is never \"patients\""),
+        ("if context.level != \"\" then true else false", "`context.level` is never \"\""),
+    ] {
+        let problems = problems(&when(condition));
+        assert!(problems.contains(expected), "{condition}: {problems}");
+        assert_eq!(problems.lines().count(), 1, "{condition}: {problems}");
+    }
+    let listed = Operation { name: "own".into(), ..crate::fhir::operation::known().first().unwrap().clone() };
+    for condition in [
+        "context.operation == \"everything\"",
+        "context.operation != \"\"",
+        "context.operation like \"ever*\"",
+        "context.operation == context.level",
+        "[\"lastn\", \"own\"].contains(context.operation)",
+        "context.level == \"patient\" || context.level == \"user\" || context.level == \"system\"",
+        "context.client == Client::\"everythin\"",
+    ] {
+        let files = BTreeMap::from([("own.cedar".to_owned(), when(condition))]);
+        let parsed = load::parse(&files, std::slice::from_ref(&listed), Vec::new());
+        assert!(parsed.is_ok(), "{condition}: {:?}", parsed.err());
     }
 }
