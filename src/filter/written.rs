@@ -56,7 +56,9 @@ impl Filter {
         // One that was found in place of what was sent may be somebody else's.
         let back = resource.as_ref().and_then(|json| Facts::of(json.root()).ok());
         let patients = back.map(|facts| facts.patients(&self.bases)).unwrap_or_default();
-        patients.iter().for_each(|patient| note(&mut told.patients, patient.as_str()));
+        for patient in &patients {
+            note(&mut told.patients, patient.as_str());
+        }
         let tag = written.etag.as_deref().and_then(EntityTag::parse);
         let tag = tag.or_else(|| place.version.as_ref().and_then(|version| EntityTag::of_version(version.as_str())));
         told.version = tag.as_ref().map(|tag| tag.version().to_owned());
