@@ -1,6 +1,8 @@
 //! What of an answer is released: the permit is a real one, the answer made up.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
 
+mod conditional;
+
 use serde_json::{Value, json};
 use url::Url;
 

@@ -12,9 +12,10 @@ use http::{HeaderMap, StatusCode};
 use super::one::Asked;
 use super::{Filter, Releasable, Told, note, outcome, unusable};
 use crate::authorize::{Changed, Obligations, Verb};
-use crate::error::Refusal;
+use crate::error::{ChangeProblem, Refusal};
 use crate::fhir::etag::EntityTag;
 use crate::fhir::facts::Facts;
+use crate::fhir::interaction::Interaction;
 use crate::fhir::outcome::{IssueType, OperationOutcome, Severity};
 use crate::fhir::reference::{Id, LogicalId, normalise};
 use crate::fhir::resource_type::ResourceType;
@@ -52,6 +53,12 @@ impl Filter {
         let mut told = Told::default();
         told.resources.push(format!("{}/{}", changed.resource_type, place.id));
         changed.patients.iter().for_each(|patient| note(&mut told.patients, patient));
+        // One that was found in place of what was sent may be somebody else's.
+        let back = resource.as_ref().and_then(|json| Facts::of(json.root()).ok());
+        let patients = back.map(|facts| facts.patients(&self.bases)).unwrap_or_default();
+        for patient in &patients {
+            note(&mut told.patients, patient.as_str());
+        }
         let tag = written.etag.as_deref().and_then(EntityTag::parse);
         let tag = tag.or_else(|| place.version.as_ref().and_then(|version| EntityTag::of_version(version.as_str())));
         told.version = tag.as_ref().map(|tag| tag.version().to_owned());
@@ -65,6 +72,10 @@ impl Filter {
         }
         let posted = changed.verb == Verb::Create;
         let created = written.status == StatusCode::CREATED || posted && !changed.conditional;
+        // It stood for an update, and nothing matched a moment ago: what is there now was not changed.
+        if posted && !created && matches!(obligations.interaction, Interaction::ConditionalUpdate { .. }) {
+            return Err(Refusal::Change(ChangeProblem::PreconditionFailed));
+        }
         let mut headers = HeaderMap::new();
         let here = self.here(changed.resource_type, &place);
         insert(&mut headers, if created || posted { LOCATION } else { CONTENT_LOCATION }, &here);

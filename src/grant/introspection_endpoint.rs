@@ -16,6 +16,7 @@ use super::authorization_details::AuthorizationDetails;
 use super::back_channel_form::Form;
 use super::client_authentication::Requester;
 use super::facts::Facts;
+use super::grants;
 use super::presented_token::{Live, PresentedToken};
 use super::quality::{MOST, weight};
 use super::records::Grant;
@@ -78,7 +79,12 @@ async fn tell(grants: &Grants, token: &str, facts: &mut Facts) -> Result<Bytes, 
         facts.patient.clone_from(&grant.patient);
         facts.encounter.clone_from(&grant.encounter);
     }
-    let body = serde_json::to_vec(&Holding::of(grants, &presented, &live));
+    // The grant of a client that acts for itself gives no context, only whether it asked for details.
+    let own = if live.grant.is_none() { grants::find(grants, presented.grant_id()).await? } else { None };
+    let mut holding = Holding::of(grants, &presented, &live);
+    let grant = live.grant.as_ref().or(own.as_ref());
+    holding.authorization_details = grant.and_then(|grant| AuthorizationDetails::of(grants, grant, &holding.scope));
+    let body = serde_json::to_vec(&holding);
     body.map(Bytes::from).map_err(|_| OAuthError::unavailable().into())
 }
 
@@ -226,7 +232,6 @@ impl<'a> Holding<'a> {
                 holding.cnf = record.jkt.clone().map(|jkt| Confirmation { jkt });
             }
         }
-        holding.authorization_details = grant.and_then(|grant| AuthorizationDetails::of(grants, grant, &holding.scope));
         holding
     }
 

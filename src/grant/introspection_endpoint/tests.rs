@@ -317,14 +317,17 @@ async fn a_token_of_a_user_of_a_provider_is_active_also_after_a_launch_from_an_e
     }
 }
 
-// I5: a grant that no user stands behind ends like any other
-#[tokio::test]
-async fn a_revoked_token_of_a_client_that_acts_for_itself_is_inactive() {
-    let site = Site::with(|config| {
+/// A site whose client `machine` acts for itself.
+fn site_with_service() -> Site {
+    Site::with(|config| {
         introspecting(config);
         config.clients[4].grant_types = vec![GrantType::ClientCredentials];
         config.clients[4].scope = "system/*.rs".to_owned();
-    });
+    })
+}
+
+/// What `machine` gets for itself.
+async fn of_service(site: &Site, more: &[(&str, &str)]) -> Reply {
     let assertion = site.assertion("machine", "https://gateway.example.org/token");
     let fields = [
         ("grant_type", "client_credentials"),
@@ -332,7 +335,26 @@ async fn a_revoked_token_of_a_client_that_acts_for_itself_is_inactive() {
         ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
         ("client_assertion", assertion.as_str()),
     ];
-    let response = site.token(&fields).await;
+    site.token(&[&fields, more].concat()).await
+}
+
+// T10
+#[tokio::test]
+async fn where_the_token_of_a_service_is_good_is_told_when_it_asked() {
+    let site = site_with_service();
+    let asked = of_service(&site, &[("authorization_details", r#"[{"type":"smart_on_fhir"}]"#)]).await;
+    let told = ask(&site, asked.text("access_token")).await;
+    assert_eq!(told.json.get("authorization_details"), asked.json.get("authorization_details"));
+    assert_eq!(told.json.pointer("/authorization_details/0/scope"), Some(&json!("system/*.rs")), "{}", told.json);
+    let unasked = ask(&site, of_service(&site, &[]).await.text("access_token")).await;
+    assert_eq!((&unasked.json["active"], unasked.json.get("authorization_details")), (&json!(true), None));
+}
+
+// I5: a grant that no user stands behind ends like any other
+#[tokio::test]
+async fn a_revoked_token_of_a_client_that_acts_for_itself_is_inactive() {
+    let site = site_with_service();
+    let response = of_service(&site, &[]).await;
     assert_eq!(ask(&site, response.text("access_token")).await.json["active"], true, "{}", response.json);
     let gid = response.facts.grant_id.clone().unwrap();
     revoke_stored(&*site.grants.store, &gid, site.clock.unix_seconds()).await.unwrap();
