@@ -51,17 +51,20 @@ fn part_never_holds(part: &str, whole: &Value, validator: &Validator) -> Option<
 
 /// Each comparison that is never true where the policy is asked.
 fn conditions(whole: &Value, validator: &Validator) -> Vec<String> {
+    let members = members_of_conditions(whole).into_iter();
+    let compared = members.filter(|(name, _)| COMPARISONS.contains(name));
+    compared.filter_map(|(name, operands)| comparison_never_holds(name, operands, whole, validator)).collect()
+}
+
+/// Every member, however deep, of the conditions of a policy in its JSON form: an operator with its operands, among others.
+pub(super) fn members_of_conditions(whole: &Value) -> Vec<(&str, &Value)> {
     let mut found = Vec::new();
     let mut rest: Vec<&Value> = whole.get("conditions").into_iter().collect();
     while let Some(value) = rest.pop() {
         match value {
             Value::Array(values) => rest.extend(values),
             Value::Object(members) => {
-                for (name, operands) in members {
-                    if COMPARISONS.contains(&name.as_str()) {
-                        found.extend(comparison_never_holds(name, operands, whole, validator));
-                    }
-                }
+                found.extend(members.iter().map(|(name, value)| (name.as_str(), value)));
                 rest.extend(members.values());
             }
             _ => {}

@@ -4,6 +4,7 @@
 use cedar_policy::Policy;
 use serde_json::Value;
 
+use super::never::members_of_conditions;
 use crate::fhir::operation::{Operation, known};
 use crate::smart::scope::Level;
 
@@ -11,24 +12,12 @@ use crate::smart::scope::Level;
 /// of the site.
 pub(super) fn never_words(policy: &Policy, listed: &[Operation]) -> Vec<String> {
     let Ok(whole) = policy.to_json() else { return vec!["cannot be looked at".to_owned()] };
-    let mut found = Vec::new();
-    let mut rest: Vec<&Value> = whole.get("conditions").into_iter().collect();
-    while let Some(value) = rest.pop() {
-        match value {
-            Value::Array(values) => rest.extend(values),
-            Value::Object(members) => {
-                let compared = members.iter().filter(|(name, _)| matches!(name.as_str(), "==" | "!=" | "contains"));
-                for (left, right) in compared.filter_map(|(_, sides)| Some((sides.get("left")?, sides.get("right")?))) {
-                    found.extend(words(left, right).or_else(|| words(right, left)).unwrap_or_default());
-                }
-                rest.extend(members.values());
-            }
-            _ => {}
-        }
-    }
+    let compared =
+        members_of_conditions(&whole).into_iter().filter(|(name, _)| matches!(*name, "==" | "!=" | "contains"));
+    let sides = compared.filter_map(|(_, sides)| Some((sides.get("left")?, sides.get("right")?)));
+    let found = sides.flat_map(|(left, right)| words(left, right).or_else(|| words(right, left)).unwrap_or_default());
     let is_operation = |word: &str| word.is_empty() || known().iter().chain(listed).any(|one| one.name == word);
     let mut problems: Vec<String> = found
-        .into_iter()
         .filter_map(|(about, word)| match about {
             About::Level if Level::ALL.iter().any(|level| level.as_str() == word) => None,
             About::Level => {
