@@ -309,6 +309,20 @@ mod tests {
         Upstream::new(&Config::parse(&text, std::path::Path::new(".")).unwrap().fhir).unwrap()
     }
 
+    /// A write of an Observation without conditions, of which nothing comes back.
+    fn plain(verb: Verb, id: Option<&str>) -> Write {
+        Write {
+            verb,
+            resource_type: ResourceType::OBSERVATION,
+            id: id.map(|id| LogicalId::parse(id).unwrap()),
+            body: Some(Bytes::from_static(b"{}")),
+            if_match: None,
+            if_none_match: false,
+            if_none_exist: None,
+            representation: false,
+        }
+    }
+
     #[test]
     fn a_request_has_the_header_fields_that_are_ours_and_no_others() {
         let target =
@@ -413,16 +427,6 @@ mod tests {
             all.insert(0, line);
             all
         };
-        let plain = |verb: Verb, id: Option<&str>| Write {
-            verb,
-            resource_type: ResourceType::OBSERVATION,
-            id: id.map(|id| LogicalId::parse(id).unwrap()),
-            body: Some(Bytes::from_static(b"{}")),
-            if_match: None,
-            if_none_match: false,
-            if_none_exist: None,
-            representation: false,
-        };
         let (media_type, minimal) = ("content-type: application/fhir+json", "prefer: return=minimal");
         let create = Write {
             if_none_exist: Some(vec![("identifier".to_owned(), "a|b&c".to_owned())]),
@@ -443,16 +447,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_carries_the_conditions_of_its_entries() {
-        let write = |verb: Verb, id: Option<&str>, representation: bool| Write {
-            verb,
-            resource_type: ResourceType::OBSERVATION,
-            id: id.map(|id| LogicalId::parse(id).unwrap()),
-            body: Some(Bytes::from_static(b"{}")),
-            if_match: None,
-            if_none_match: false,
-            if_none_exist: None,
-            representation,
-        };
+        let write = |verb, id, representation| Write { representation, ..plain(verb, id) };
         let sent = async |writes: Vec<Write>| {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let base = format!("http://{}/fhir", listener.local_addr().unwrap());
