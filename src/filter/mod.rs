@@ -28,6 +28,9 @@ pub mod capabilities;
 
 mod entries;
 
+#[cfg(test)]
+mod given;
+
 mod history;
 
 mod linked;

@@ -4,59 +4,13 @@
 mod conditional;
 
 use serde_json::{Value, json};
-use url::Url;
 
+use super::given::{GATEWAY, NoPages, UPSTREAM, bases, filter, principal};
 use super::*;
-use crate::authenticate::{Authenticated, Principal};
-use crate::authorize::{Attachment, Authorizer, Decision, OpenPage, Permit};
+use crate::authenticate::Authenticated;
+use crate::authorize::{Authorizer, Decision, Permit};
 use crate::canonicalise::FhirRequest;
-use crate::clock::Clock;
-use crate::fhir::reference::LogicalId;
-use crate::fhir::resource_type::ResourceType;
 use crate::listen::Inbound;
-use crate::smart::scope::Scopes;
-
-const GATEWAY: &str = "https://gw.example/fhir";
-const UPSTREAM: &str = "http://up.internal/fhir";
-
-struct NoPages;
-
-impl OpenPage for NoPages {
-    fn open_page(&self, _: &str, _: &Principal, _: &str) -> Result<(ResourceType, String), Refusal> {
-        Err(Refusal::NotFound)
-    }
-
-    fn open_attachment(&self, _: &str, _: &Principal, _: &LogicalId) -> Result<Attachment, Refusal> {
-        Err(Refusal::NotFound)
-    }
-}
-
-fn bases() -> Bases {
-    Bases::new(&Url::parse(GATEWAY).unwrap(), &Url::parse(UPSTREAM).unwrap(), &[])
-}
-
-fn filter() -> Filter {
-    Filter::new(bases(), Rebase::new(GATEWAY, &[UPSTREAM]), Sealer::new(&[7; 32], Clock::fixed(1_000)).unwrap())
-}
-
-/// A clinician's token; one of the level `patient/` is launched with P1.
-fn principal(scope: &str) -> Principal {
-    let patient = LogicalId::parse("P1").filter(|_| scope.starts_with("patient/"));
-    Principal {
-        issuer: "https://gw.example".to_owned(),
-        subject: "dr".to_owned(),
-        client_id: "app".to_owned(),
-        grant_id: "g1".to_owned(),
-        token_handle: "t1".to_owned(),
-        scopes: std::sync::Arc::new(Scopes::compile(scope)),
-        scope_text: scope.to_owned(),
-        patient: patient.map_or(crate::authenticate::Context::Absent, crate::authenticate::Context::Patient),
-        encounter: None,
-        fhir_user: Some((ResourceType::PRACTITIONER, LogicalId::parse("d1").unwrap())),
-        roles: vec!["clinician".to_owned()],
-        expires: i64::MAX,
-    }
-}
 
 /// The permit for a read; what must be read first is as the evidence says, one piece a round.
 fn permit_with(scope: &str, target: &str, headers: &[(&'static str, &str)], evidence: &[Value]) -> Permit {

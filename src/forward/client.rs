@@ -289,6 +289,19 @@ pub(super) fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<String
 }
 
 #[cfg(test)]
+impl Upstream {
+    /// A client for the upstream at `base`, which has two seconds to answer.
+    pub(super) fn for_test(base: &str) -> Self {
+        #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"http://localhost\"\ndanger_plain_http = true\n\
+             [fhir]\nupstream = \"{base}\"\ntimeout = \"2s\"\n"
+        );
+        Self::new(&crate::config::Config::parse(&text, std::path::Path::new(".")).unwrap().fhir).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -296,18 +309,9 @@ mod tests {
 
     use super::*;
     use crate::authorize::{Transaction, TransactionEntry, Verb, Write};
-    use crate::config::Config;
     use crate::fhir::etag::EntityTag;
     use crate::fhir::reference::LogicalId;
     use crate::fhir::resource_type::ResourceType;
-
-    fn upstream(base: &str) -> Upstream {
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"http://localhost\"\ndanger_plain_http = true\n\
-             [fhir]\nupstream = \"{base}\"\ntimeout = \"5s\"\n"
-        );
-        Upstream::new(&Config::parse(&text, std::path::Path::new(".")).unwrap().fhir).unwrap()
-    }
 
     /// A write of an Observation without conditions, of which nothing comes back.
     fn plain(verb: Verb, id: Option<&str>) -> Write {
@@ -328,7 +332,7 @@ mod tests {
         let target =
             |form: Option<&str>| Target { uri: "http://up/fhir/x".parse().unwrap(), form: form.map(str::to_owned) };
         for (form, more) in [(None, None), (Some("name=x"), Some("content-type: application/x-www-form-urlencoded"))] {
-            let request = upstream("http://up/fhir").request(&target(form), "r1");
+            let request = Upstream::for_test("http://up/fhir").request(&target(form), "r1");
             let mut fields: Vec<String> =
                 request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
             fields.sort_unstable();
@@ -370,7 +374,7 @@ mod tests {
                     }
                 }
             });
-            let told = match upstream(&format!("http://{here}/fhir")).call(request, "r1").await {
+            let told = match Upstream::for_test(&format!("http://{here}/fhir")).call(request, "r1").await {
                 Ok(Answered::Resource { .. }) => "resource".to_owned(),
                 Ok(Answered::Absent) => "absent".to_owned(),
                 Ok(Answered::Refused { .. }) => "refused".to_owned(),
@@ -417,7 +421,7 @@ mod tests {
                 bytes.truncate(length);
                 String::from_utf8(bytes).unwrap()
             });
-            upstream(&base).write(&write, "r1").await.unwrap();
+            Upstream::for_test(&base).write(&write, "r1").await.unwrap();
             let text = served.await.unwrap();
             let ours = ["if-match", "if-none-match", "if-none-exist", "prefer", "content-type"];
             let line = text.lines().next().unwrap().to_owned();
@@ -465,7 +469,7 @@ mod tests {
             });
             let entry = |write| TransactionEntry { full_url: None, request: UpstreamRequest::Write(Box::new(write)) };
             let transaction = Transaction { entries: writes.into_iter().map(entry).collect() };
-            upstream(&base).transaction(&transaction, "r1").await.unwrap();
+            Upstream::for_test(&base).transaction(&transaction, "r1").await.unwrap();
             served.await.unwrap()
         };
         let text = sent(vec![

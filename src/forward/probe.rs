@@ -234,15 +234,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::config::Config;
-
-    fn upstream(base: &str) -> Upstream {
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"http://localhost\"\ndanger_plain_http = true\n\
-             [fhir]\nupstream = \"{base}\"\ntimeout = \"2s\"\n"
-        );
-        Upstream::new(&Config::parse(&text, std::path::Path::new(".")).unwrap().fhir).unwrap()
-    }
 
     /// Answers every request with these bytes; gives the base URL.
     async fn answering(answer: String) -> String {
@@ -277,7 +268,7 @@ mod tests {
         let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"HAPI FHIR Server"},"rest":[{"resource":[
             {"type":"Patient","interaction":[{"code":"read"},{"code":"search-type"}]},{"type":"Basic","interaction":[{"code":"read"}]},
             {"type":"List"}]}]}"#;
-        let probe = upstream(&answering(json(statement)).await).probe().await.unwrap();
+        let probe = Upstream::for_test(&answering(json(statement)).await).probe().await.unwrap();
         assert_eq!((probe.version.as_str(), probe.software.as_deref()), ("4.0.1", Some("HAPI FHIR Server")));
         assert_eq!(probe.searched, ["Patient"]);
         assert_eq!(probe.known.unwrap().word, "hapi");
@@ -300,7 +291,7 @@ mod tests {
                 true,
             ),
         ] {
-            let probe = upstream(&answering(json(&statement(more))).await).probe().await.unwrap();
+            let probe = Upstream::for_test(&answering(json(&statement(more))).await).probe().await.unwrap();
             assert_eq!(probe.known.map(|known| known.word), word, "{more}");
             assert_eq!(probe.patient_compartment, patient_compartment, "{more}");
         }
@@ -312,10 +303,10 @@ mod tests {
         let busy = "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_owned();
         let base = answering_each(vec![busy, json(statement)]).await;
         let known = Known::default();
-        upstream(&base).identify(known.clone(), Duration::from_millis(1)).await;
+        Upstream::for_test(&base).identify(known.clone(), Duration::from_millis(1)).await;
         assert_eq!(known.get().unwrap().word, "medplum");
         // It is known by now: nobody is asked.
-        upstream("http://127.0.0.1:1").identify(known, Duration::from_secs(3600)).await;
+        Upstream::for_test("http://127.0.0.1:1").identify(known, Duration::from_secs(3600)).await;
     }
 
     #[tokio::test]
@@ -332,7 +323,7 @@ mod tests {
             ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned(), "answered 500"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{".to_owned(), "broke off"),
         ] {
-            let error = upstream(&answering(answer).await).probe().await.unwrap_err().to_string();
+            let error = Upstream::for_test(&answering(answer).await).probe().await.unwrap_err().to_string();
             assert!(error.contains(told), "{told}: {error}");
         }
     }
@@ -342,7 +333,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let error = upstream(&base).probe().await.unwrap_err().to_string();
+        let error = Upstream::for_test(&base).probe().await.unwrap_err().to_string();
         assert!(error.contains("cannot be reached") && error.contains("refused"), "{error}");
     }
 
@@ -351,10 +342,10 @@ mod tests {
         let bundle =
             |resource: &str| json(&format!(r#"{{"resourceType":"Bundle","entry":[{{"resource":{resource}}}]}}"#));
         let patient = answering(bundle(r#"{"resourceType":"Patient","id":"P1"}"#)).await;
-        assert_eq!(upstream(&patient).any("Patient").await.unwrap(), Some("P1".to_owned()));
+        assert_eq!(Upstream::for_test(&patient).any("Patient").await.unwrap(), Some("P1".to_owned()));
         let outcome = answering(bundle(r#"{"resourceType":"OperationOutcome","id":"x"}"#)).await;
-        assert_eq!(upstream(&outcome).any("Patient").await.unwrap(), None);
+        assert_eq!(Upstream::for_test(&outcome).any("Patient").await.unwrap(), None);
         let empty = answering(json(r#"{"resourceType":"Bundle"}"#)).await;
-        assert_eq!(upstream(&empty).any("Patient").await.unwrap(), None);
+        assert_eq!(Upstream::for_test(&empty).any("Patient").await.unwrap(), None);
     }
 }

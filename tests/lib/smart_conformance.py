@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS = ROOT / "tests/conformance/rows.toml"
 DOCUMENT = ROOT / "docs/smart-conformance.md"
 
-COMMENT = re.compile(r"^\s*(?://|#)\s+(?P<text>[A-Z]\d.*)$")
+COMMENT = re.compile(r"^\s*(?:///?|#)\s+(?P<text>[A-Z]\d.*)$")
 ROW = re.compile(r"(?P<table>B[123]) (?P<number>\d+)(?:-(?P<last>\d+))?|(?P<letter>[A-Z])(?P<from>\d+)(?:-(?:[A-Z])?(?P<to>\d+))?")
 NUMBER = re.compile(r"(\d+)(?:-(\d+))?")
 FUNCTION = re.compile(r"^\s*(?:pub(?:\([^)]*\))? )?(?:async )?(?:fn|def|function) (\w+)")

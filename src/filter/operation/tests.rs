@@ -2,43 +2,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
-use url::Url;
 
 use super::*;
-use crate::authenticate::{Authenticated, Context, Principal};
-use crate::authorize::{Attachment, Authorizer, Decision, Evidence, OpenPage, Permit};
+use crate::authenticate::Authenticated;
+use crate::authorize::{Authorizer, Decision, Evidence, Permit};
 use crate::canonicalise::FhirRequest;
-use crate::clock::Clock;
 use crate::fhir::operation::{Kind, Level, Listed, Operation, Returns};
-use crate::fhir::reference::{Bases, LogicalId};
 use crate::fhir::resource_type::ResourceType;
-use crate::filter::seal::Sealer;
-use crate::filter::urls::Rebase;
+use crate::filter::given::{GATEWAY, NoPages, UPSTREAM, bases, filter, principal};
 use crate::forward::Unfiltered;
 use crate::listen::Inbound;
-use crate::smart::scope::Scopes;
-
-const GATEWAY: &str = "https://gw.example/fhir";
-const UPSTREAM: &str = "http://up.internal/fhir";
-
-struct NoPages;
-
-impl OpenPage for NoPages {
-    fn open_page(&self, _: &str, _: &Principal, _: &str) -> Result<(ResourceType, String), Refusal> {
-        Err(Refusal::NotFound)
-    }
-
-    fn open_attachment(&self, _: &str, _: &Principal, _: &LogicalId) -> Result<Attachment, Refusal> {
-        Err(Refusal::NotFound)
-    }
-}
-
-fn bases() -> Bases {
-    Bases::new(&Url::parse(GATEWAY).unwrap(), &Url::parse(UPSTREAM).unwrap(), &[])
-}
 
 /// An operation on Observation, as a site lists it.
 fn listed(name: &str, returns: Returns) -> Operation {
@@ -53,7 +28,7 @@ fn listed(name: &str, returns: Returns) -> Operation {
     }
 }
 
-fn permit(scope: &str, patient: Option<&str>, target: &str) -> Permit {
+fn permit(scope: &str, target: &str) -> Permit {
     let of: Cow<'static, [ResourceType]> = Cow::Borrowed(&[ResourceType::OBSERVATION]);
     let operations = vec![
         listed("one", Returns::Resource(of.clone())),
@@ -63,22 +38,8 @@ fn permit(scope: &str, patient: Option<&str>, target: &str) -> Permit {
         listed("conditions", Returns::Searchset(Cow::Borrowed(&[ResourceType::CONDITION]))),
     ];
     let authorizer = Authorizer::new(None, bases(), 50, operations).unwrap();
-    let principal = Principal {
-        issuer: "https://gw.example".to_owned(),
-        subject: "dr".to_owned(),
-        client_id: "app".to_owned(),
-        grant_id: "g1".to_owned(),
-        token_handle: "t1".to_owned(),
-        scopes: Arc::new(Scopes::compile(scope)),
-        scope_text: scope.to_owned(),
-        patient: patient.map_or(Context::Absent, |id| Context::Patient(LogicalId::parse(id).unwrap())),
-        encounter: None,
-        fhir_user: Some((ResourceType::PRACTITIONER, LogicalId::parse("d1").unwrap())),
-        roles: vec!["clinician".to_owned()],
-        expires: i64::MAX,
-    };
     let request = FhirRequest::parse(Inbound::for_test("GET", &format!("/fhir/{target}")), "/fhir").unwrap();
-    match authorizer.decide(Authenticated::for_test(request, principal), &NoPages) {
+    match authorizer.decide(Authenticated::for_test(request, principal(scope)), &NoPages) {
         Decision::Permit(permit) => permit,
         // The Composition of a document, which is the patient's.
         Decision::Inquire(inquiry) => {
@@ -93,9 +54,7 @@ fn permit(scope: &str, patient: Option<&str>, target: &str) -> Permit {
 }
 
 fn release(permit: Permit, answer: Answered) -> Result<Value, Refusal> {
-    let sealer = Sealer::new(&[7; 32], Clock::fixed(1_000)).unwrap();
-    let filter = Filter::new(bases(), Rebase::new(GATEWAY, &[UPSTREAM]), sealer);
-    let released = filter.release(Unfiltered::for_test(permit, answer, None))?;
+    let released = filter().release(Unfiltered::for_test(permit, answer, None))?;
     Ok(serde_json::from_slice(released.body()).unwrap_or(Value::Null))
 }
 
@@ -104,11 +63,11 @@ fn resource(value: &Value) -> Answered {
 }
 
 fn launched(target: &str, answer: &Value) -> Result<Value, Refusal> {
-    release(permit("patient/*.rs", Some("P1"), target), resource(answer))
+    release(permit("patient/*.rs", target), resource(answer))
 }
 
 fn wholly(target: &str, answer: &Value) -> Result<Value, Refusal> {
-    release(permit("user/*.cruds", None, target), resource(answer))
+    release(permit("user/*.cruds", target), resource(answer))
 }
 
 fn status(released: &Result<Value, Refusal>) -> u16 {
@@ -268,7 +227,7 @@ fn what_is_found_wrong_is_told_in_words_to_who_reads_everything() {
     assert_eq!(in_words.pointer("/issue/0/diagnostics"), Some(&json!("as in Condition/c2")));
     assert!(!in_words.to_string().contains("P2"), "{in_words}");
     for scope in ["user/Observation.rs", "user/Observation.cruds user/Condition.cruds"] {
-        let of_some_types = permit(scope, None, target);
+        let of_some_types = permit(scope, target);
         assert_eq!(release(of_some_types, resource(&outcome)).unwrap(), without, "{scope}");
     }
     // It comes with the status of an error, too.
@@ -276,7 +235,7 @@ fn what_is_found_wrong_is_told_in_words_to_who_reads_everything() {
         Answered::Refused { body: outcome.to_string().into() },
         Answered::Declined { status: StatusCode::UNPROCESSABLE_ENTITY, body: outcome.to_string().into() },
     ] {
-        let of_one_type = permit("user/Observation.rs", None, target);
+        let of_one_type = permit("user/Observation.rs", target);
         assert_eq!(release(of_one_type, declined).unwrap(), without);
     }
 }
@@ -299,7 +258,7 @@ fn what_is_no_answer_is_told_as_such() {
         ("Observation/o1/$validate", Answered::Refused { body: "no json".into() }, 502),
     ] {
         let said = format!("{answer:?}");
-        let released = release(permit("user/*.cruds", None, target), answer);
+        let released = release(permit("user/*.cruds", target), answer);
         let status = if matches!(released, Ok(Value::Null)) { 204 } else { status(&released) };
         assert_eq!(status, expected, "{target} {said}: {released:?}");
         let told = released.as_ref().err().map(|refusal| format!("{refusal:?}")).unwrap_or_default();
