@@ -128,12 +128,13 @@ impl Listener {
             let _ = stream.set_nodelay(true);
             let shared = Arc::clone(&shared);
             let config = self.certificates.as_ref().map(|certificates| certificates.server_config());
-            let connection = async move {
+            // On the heap: below, room is kept for three of it, for as long as the connection is open.
+            let connection = Box::pin(async move {
                 match config {
                     Some(config) => serve_tls(shared, stream, address, config).await,
                     None => serve_plain(shared, stream, address).await,
                 }
-            };
+            });
             let cut = cut.clone();
             tasks.spawn(async move {
                 let _ = cut.run_until_cancelled_owned(connection).await;
