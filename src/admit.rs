@@ -166,6 +166,42 @@ mod tests {
         let wait = budget.spend(one).unwrap_err();
         assert!((1..=1_801).contains(&wait), "{wait}");
         assert!(budget.spend(other).is_ok());
+        for (host, good) in [("1", true), ("2", true), ("3", false)] {
+            assert_eq!(
+                budget.spend(format!("2001:db8::{host}").parse().unwrap()).is_ok(),
+                good,
+                "of a network of 64 bits"
+            );
+        }
+    }
+
+    #[test]
+    fn who_recovered_is_let_in_at_once_and_who_waits_is_told_a_second_at_least() {
+        let failures = FailedCredentials::new(600);
+        let here: IpAddr = "192.0.2.1".parse().unwrap();
+        let wait = loop {
+            failures.failed(here);
+            if let Err(wait) = failures.admit(here) {
+                break wait;
+            }
+        };
+        assert_eq!(wait, 1, "a tenth of a second, in whole ones");
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while failures.admit(here).is_err() {
+            assert!(std::time::Instant::now() < until, "a tenth of a second has long passed");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn addresses_that_recovered_are_forgotten_when_there_are_many() {
+        let (failures, hourly) = (FailedCredentials::new(u32::MAX), HourlyBudget::new(u32::MAX));
+        for number in 0..u32::try_from(ADDRESSES).unwrap() + 1_000 {
+            let address = IpAddr::V4(number.into());
+            failures.failed(address);
+            assert!(hourly.spend(address).is_ok());
+        }
+        assert!(failures.budget.len() <= ADDRESSES && hourly.budget.len() <= ADDRESSES + 1);
     }
 
     #[test]
@@ -173,11 +209,13 @@ mod tests {
         let connections = Connections::new(2);
         let here: IpAddr = "192.0.2.1".parse().unwrap();
         let first = connections.admit(here).unwrap();
-        let _second = connections.admit(here).unwrap();
+        let second = connections.admit(here).unwrap();
         assert!(connections.admit(here).is_none());
         assert!(connections.admit("192.0.2.2".parse().unwrap()).is_some());
         drop(first);
-        assert!(connections.admit(here).is_some());
+        let third = connections.admit(here).unwrap();
+        drop((third, second));
+        assert!(connections.open.lock().unwrap().is_empty(), "who has none is not remembered");
     }
 
     #[test]

@@ -177,6 +177,32 @@ mod tests {
         assert!(!answer.headers().contains_key("access-control-allow-credentials"));
     }
 
+    /// What browsers let apps do, to the letter: what is missing here, apps cannot do; what is too much, they need not.
+    #[test]
+    fn methods_and_header_fields_are_those_that_are_needed() {
+        let fhir = "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-Modified-Since, If-None-Exist, DPoP, X-Request-Id";
+        for (sharing, methods, sent, read) in [
+            (Sharing::Open, "GET, HEAD", fhir, "ETag"),
+            (Sharing::Token, "POST", "Content-Type, Authorization, DPoP", "WWW-Authenticate, Retry-After, DPoP-Nonce"),
+            (
+                Sharing::Fhir,
+                "GET, HEAD, POST, PUT, PATCH, DELETE",
+                fhir,
+                "Location, ETag, Last-Modified, Content-Location, WWW-Authenticate, Retry-After, X-Progress, X-Request-Id, DPoP-Nonce",
+            ),
+        ] {
+            let asked = request("OPTIONS", "https://app.example.org");
+            let answer = preflight(sharing, &asked, &clients()).unwrap();
+            assert_eq!(header(answer.headers(), ACCESS_CONTROL_ALLOW_METHODS), methods);
+            assert_eq!(header(answer.headers(), ACCESS_CONTROL_ALLOW_HEADERS), sent);
+            assert_eq!(header(answer.headers(), ACCESS_CONTROL_MAX_AGE), "600", "ten minutes");
+            assert!(!answer.headers().contains_key(ACCESS_CONTROL_EXPOSE_HEADERS), "of no use there");
+            let mut headers = HeaderMap::new();
+            decorate(&mut headers, sharing, &request("GET", "https://app.example.org"), &clients());
+            assert_eq!(header(&headers, ACCESS_CONTROL_EXPOSE_HEADERS), read);
+        }
+    }
+
     // O7, E12
     #[test]
     fn an_answer_exposes_what_fhir_clients_read() {
@@ -192,5 +218,10 @@ mod tests {
     fn what_is_no_preflight_is_left_to_the_endpoint() {
         assert!(preflight(Sharing::Token, &request("POST", "https://app.example.org"), &clients()).is_none());
         assert!(preflight(Sharing::Token, &Inbound::for_test("OPTIONS", "/token"), &clients()).is_none());
+        for lacking in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD] {
+            let mut inbound = request("OPTIONS", "https://app.example.org");
+            inbound.headers.remove(&lacking);
+            assert!(preflight(Sharing::Open, &inbound, &clients()).is_none(), "without {lacking}");
+        }
     }
 }

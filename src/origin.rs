@@ -98,7 +98,10 @@ impl Origin {
     fn name(&self, path: &str) -> Route {
         match route::endpoint(path, &self.gateway.path) {
             Some(Endpoint::Jwks) => Route::Keys,
-            Some(Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke | Endpoint::UserInfo) => Route::Token,
+            Some(Endpoint::Token | Endpoint::UserInfo) => Route::Token,
+            Some(Endpoint::Introspect) => Route::Introspect,
+            Some(Endpoint::Revoke) => Route::Revoke,
+            Some(Endpoint::Manage | Endpoint::ManageLogin | Endpoint::ManageProvider) => Route::Manage,
             Some(Endpoint::LaunchContexts) => Route::Launch,
             Some(
                 Endpoint::SmartConfiguration

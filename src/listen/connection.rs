@@ -30,11 +30,27 @@ const STREAMS: u32 = 100;
 /// Bytes of an answer that are handed to the protocol at once, HTTP/1 and HTTP/2.
 const PIECES: (usize, usize) = (64 * 1024, 16 * 1024);
 
+/// What clients are held to beside the [`Limits`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The slowest rate at which an answer may be taken, bytes per second.
+    slowest: u64,
+    /// How often an HTTP/2 client whose request is under way is asked whether it is there, and how long it may take to say so.
+    ping: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { slowest: 16 * 1024, ping: Duration::from_secs(20) }
+    }
+}
+
 /// What every connection of a listener shares.
 #[derive(Debug)]
 pub(super) struct Shared<S> {
     pub(super) site: S,
     pub(super) limits: Limits,
+    pub(super) pace: Pace,
     /// Memory for bodies.
     pub(super) room: Arc<Room>,
     /// Cancelled when connections shall finish what they have and end.
@@ -74,7 +90,7 @@ pub(super) async fn serve_tls<S: Site>(
 
 async fn serve_http1<S: Site>(shared: Arc<Shared<S>>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
     let stream = StrictFraming::new(Box::pin(stalling(stream, &shared.limits)), shared.limits.header_bytes);
-    let traffic = Traffic::new(&shared.limits, PIECES.0);
+    let traffic = Traffic::new(&shared.limits, shared.pace, PIECES.0);
     let service = service_fn(|request| answer(Arc::clone(&shared), request, peer.clone(), Arc::clone(&traffic)));
     let mut connection = pin!(http1(&shared.limits).serve_connection(TokioIo::new(stream), service));
     tokio::select! {
@@ -106,7 +122,7 @@ async fn serve_http2<S: Site>(
     peer: Peer,
 ) {
     let stream = Box::pin(stalling(stream, &shared.limits));
-    let traffic = Traffic::new(&shared.limits, PIECES.1);
+    let traffic = Traffic::new(&shared.limits, shared.pace, PIECES.1);
     let service = {
         let (shared, traffic) = (Arc::clone(&shared), Arc::clone(&traffic));
         service_fn(move |request| answer(Arc::clone(&shared), request, peer.clone(), Arc::clone(&traffic)))
@@ -121,8 +137,8 @@ async fn serve_http2<S: Site>(
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(128)
             .max_send_buf_size(256 * 1024)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20))
+            .keep_alive_interval(shared.pace.ping)
+            .keep_alive_timeout(shared.pace.ping)
             .serve_connection(TokioIo::new(stream), service)
     );
     // hyper waits for the preface, for a first request and for a next one without a deadline of its own.
@@ -163,12 +179,12 @@ struct Traffic {
 struct Running(Arc<Traffic>);
 
 impl Traffic {
-    fn new(limits: &Limits, piece: usize) -> Arc<Self> {
+    fn new(limits: &Limits, pace: Pace, piece: usize) -> Arc<Self> {
         Arc::new(Self {
             first: CancellationToken::new(),
             requests: AtomicU64::new(0),
             running: AtomicUsize::new(0),
-            debts: Debts::new(limits.body_timeout, piece),
+            debts: Debts::new(limits.body_timeout, pace.slowest, piece),
         })
     }
 
@@ -348,3 +364,6 @@ fn fingerprint(certificate: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Shared, http1, read};
+use super::connection::{Pace, Shared, http1, read};
 use super::framing::StrictFraming;
 use super::room::Room;
 use super::{Inbound, Peer, Unreadable};
@@ -36,8 +36,13 @@ pub async fn read_connection(bytes: &[u8], header_bytes: usize, body_bytes: usiz
         body_bytes,
         failed_credentials_per_minute: 1,
     };
-    let shared =
-        Arc::new(Shared { site: (), room: Room::new(limits.body_bytes), limits, closing: CancellationToken::new() });
+    let shared = Arc::new(Shared {
+        site: (),
+        room: Room::new(limits.body_bytes),
+        limits,
+        pace: Pace::default(),
+        closing: CancellationToken::new(),
+    });
     let came = Arc::new(Mutex::new(Vec::new()));
     let service = service_fn(|request: Request<Incoming>| {
         let (shared, came) = (Arc::clone(&shared), Arc::clone(&came));

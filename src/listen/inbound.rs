@@ -133,3 +133,27 @@ impl Inbound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+
+    use super::*;
+
+    #[test]
+    fn an_ipv4_client_of_a_listener_for_both_is_known_by_its_ipv4_address() {
+        let address = "[::ffff:192.0.2.1]:4711".parse().unwrap();
+        let peer = Peer { address, tls: None, client_certificate: None };
+        assert_eq!(peer.ip(), "192.0.2.1".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn a_header_that_must_be_single_is_refused_when_it_occurs_twice() {
+        let mut inbound = Inbound::for_test("GET", "/");
+        assert_eq!(inbound.single_header("dpop"), Ok(None));
+        inbound.headers.append("dpop", HeaderValue::from_static("a"));
+        assert_eq!(inbound.single_header("dpop"), Ok(Some("a")));
+        inbound.headers.append("dpop", HeaderValue::from_static("a"));
+        assert_eq!(inbound.single_header("dpop"), Err("dpop"));
+    }
+}

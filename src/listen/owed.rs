@@ -17,15 +17,13 @@ use tokio::time::Instant;
 
 use super::Body;
 
-/// The slowest rate at which an answer may be taken, bytes per second.
-const SLOWEST: u64 = 16 * 1024;
-
 /// The bodies that one connection owes.
 #[derive(Debug)]
 pub(super) struct Debts {
     due: Mutex<BTreeSet<(Instant, u64)>>,
     next: AtomicU64,
     patience: Duration,
+    slowest: u64,
     piece: usize,
 }
 
@@ -39,15 +37,16 @@ pub(super) struct Owed {
 }
 
 impl Debts {
-    /// Debts that are due after `patience` and the time for their length, paid in pieces of at most `piece` bytes.
-    pub(super) fn new(patience: Duration, piece: usize) -> Arc<Self> {
-        Arc::new(Self { due: Mutex::default(), next: AtomicU64::new(0), patience, piece })
+    /// Debts that are due after `patience` and the time for their length at `slowest` bytes per second, paid in pieces of at
+    /// most `piece` bytes.
+    pub(super) fn new(patience: Duration, slowest: u64, piece: usize) -> Arc<Self> {
+        Arc::new(Self { due: Mutex::default(), next: AtomicU64::new(0), patience, slowest: slowest.max(1), piece })
     }
 
     /// Owes `body`. One that is empty, or has no known length, is never overdue.
     pub(super) fn owe(self: &Arc<Self>, body: Body) -> Owed {
         let entry = body.size_hint().exact().filter(|length| *length > 0).map(|length| {
-            let due = Instant::now() + self.patience + Duration::from_secs(length / SLOWEST);
+            let due = Instant::now() + self.patience + Duration::from_secs(length / self.slowest);
             (due, self.next.fetch_add(1, Ordering::Relaxed))
         });
         if let Some(entry) = entry {
@@ -128,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_comes_in_pieces_and_keeps_its_length() {
-        let debts = Debts::new(Duration::from_secs(1), 4);
+        let debts = Debts::new(Duration::from_secs(1), 16 * 1024, 4);
         let mut owed = debts.owe(full("0123456789"));
         assert_eq!(owed.size_hint().exact(), Some(10));
         let first = owed.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_taken_becomes_overdue_and_a_dropped_one_does_not() {
-        let debts = Debts::new(Duration::from_secs(1), 4);
+        let debts = Debts::new(Duration::from_secs(1), 16 * 1024, 4);
         let later = |seconds| Instant::now() + Duration::from_secs(seconds);
         let (owed, empty) = (debts.owe(full(vec![0; 10 * 16 * 1024])), debts.owe(full("")));
         assert!(!debts.overdue_at(later(10)));

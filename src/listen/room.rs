@@ -118,7 +118,7 @@ mod tests {
         Arc::new(Room { most: 40, held: Mutex::default() })
     }
 
-    async fn gather(room: &Arc<Room>, bytes: usize, from: [u8; 4]) -> Result<Share, Problem> {
+    async fn gather(room: &Arc<Room>, bytes: usize, from: impl Into<IpAddr>) -> Result<Share, Problem> {
         let body = Full::new(Bytes::from(vec![b'x'; bytes]));
         let (gathered, share) = room.gather(body, 10, from.into()).await?;
         assert_eq!(gathered.len(), bytes);
@@ -150,6 +150,21 @@ mod tests {
         assert!(gather(&room, 0, [192, 0, 2, 5]).await.is_ok(), "a request without a body needs none");
         shares.pop();
         assert!(gather(&room, 1, [192, 0, 2, 5]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_network_of_64_bits_holds_what_one_address_may() {
+        let (room, address) = (room(), |text: &str| text.parse::<IpAddr>().unwrap());
+        let _first = gather(&room, 10, address("2001:db8::1")).await.unwrap();
+        assert_eq!(gather(&room, 1, address("2001:db8::2")).await.unwrap_err(), Problem::NoRoom);
+        assert!(gather(&room, 1, address("2001:db8:0:1::1")).await.is_ok());
+    }
+
+    #[test]
+    fn the_largest_body_that_is_taken_finds_room_in_an_empty_one() {
+        for body_bytes in [1024, ROOM / 4, ROOM, 2 * ROOM] {
+            assert!(Room::new(body_bytes).most / 4 >= body_bytes);
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Shared, serve_plain, serve_tls};
+use super::connection::{Pace, Shared, serve_plain, serve_tls};
 use super::room::Room;
 use super::{Certificates, Site};
 use crate::admit::Connections;
@@ -98,6 +98,7 @@ impl Listener {
         let shared = Arc::new(Shared {
             site,
             limits: self.limits.clone(),
+            pace: Pace::default(),
             room: Room::new(self.limits.body_bytes),
             closing: CancellationToken::new(),
         });

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: max-age=60\r\nContent-Length: 11\r\n\r\n{\"keys\":[]}";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Type: application/json\r\nCache-Control: max-age=60\r\nContent-Length: 11\r\n\r\n{\"keys\":[]}";
 
 /// A server for one connection: sends what it is told, gives back what it read. `tls` makes it one for that name.
 async fn server(answer: impl Into<Vec<u8>>, tls: Option<&Pki>) -> (u16, JoinHandle<String>) {
@@ -67,12 +67,14 @@ impl Pki {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("ca.crt"), authority.pem()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], own.serialize_der().try_into().unwrap())
             .unwrap();
+        // Who offers something else has no connection (RFC 7301 section 3.2).
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self { directory, config: Arc::new(config) }
     }
 
@@ -121,6 +123,7 @@ async fn a_document_is_fetched_with_its_status_and_headers() {
     assert!(sent.contains("accept: application/json\r\n"), "{sent}");
     assert!(sent.contains(&format!("host: localhost:{port}\r\n")), "{sent}");
     assert!(sent.contains("accept-encoding: identity\r\n"), "{sent}");
+    assert!(sent.contains("connection: close\r\n") && sent.contains("user-agent: firebreak\r\n"), "{sent}");
     assert!(!sent.contains("cookie") && !sent.contains("authorization"), "{sent}");
 }
 
@@ -137,6 +140,7 @@ async fn a_form_is_posted_and_an_error_of_the_other_side_is_an_answer() {
     assert!(sent.starts_with("POST /token HTTP/1.1\r\n"), "{sent}");
     assert!(sent.contains("authorization: Basic YTpi\r\n"), "{sent}");
     assert!(sent.contains("content-type: application/x-www-form-urlencoded\r\n"), "{sent}");
+    assert!(sent.contains("accept: application/json\r\n"), "{sent}");
 }
 
 #[tokio::test]
@@ -222,6 +226,59 @@ async fn the_next_address_is_tried_when_the_first_does_not_answer() {
     assert_eq!(answer.unwrap().status(), 200);
 }
 
+#[tokio::test]
+async fn an_address_that_never_answers_leaves_time_for_the_next() {
+    let full = tokio::net::TcpSocket::new_v4().unwrap();
+    full.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let full = full.listen(1).unwrap();
+    let port = full.local_addr().unwrap().port();
+    // More than its backlog holds: who comes later waits.
+    let mut held = Vec::new();
+    while let Ok(stream) =
+        tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(full.local_addr().unwrap()))
+            .await
+    {
+        held.push(stream.unwrap());
+    }
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port)).await.unwrap();
+    let server = tokio::spawn(async move { talk(listener.accept().await.unwrap().0, OK.as_bytes()).await });
+    let resolve: Resolve = |_, port| Ok([1, 2].map(|last| (Ipv4Addr::new(127, 0, 0, last), port).into()).to_vec());
+    let outbound =
+        Outbound { resolve, ..plain() }.with(Allowance { time: Duration::from_secs(3), ..Allowance::default() });
+    let answer = outbound.get(&url(format!("http://localhost:{port}/")), Guard::Operator).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    server.await.unwrap();
+}
+
+/// The system's resolver cannot be told to stop: what is waited for no more still takes its place.
+#[tokio::test]
+async fn look_ups_are_bounded_and_those_of_registered_urls_hold_up_nobody_else() {
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let resolve: Resolve = |host, port| {
+        if host == "localhost" {
+            return Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]);
+        }
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(600));
+        NOW.fetch_sub(1, Ordering::SeqCst);
+        Err(io::Error::other("not known"))
+    };
+    let outbound = Outbound { resolve, ..plain() };
+    let hasty = outbound.clone().with(Allowance { time: Duration::from_millis(50), ..Allowance::default() });
+    let slow = url("https://slow.example.org/");
+    for _ in 0..2 {
+        let calls = (0..2 * LOOKUPS).map(|_| hasty.get(&slow, Guard::Registered));
+        let answers = futures_util::future::join_all(calls).await;
+        assert!(answers.iter().all(|answer| *answer.as_ref().unwrap_err() == OutboundError::Timeout));
+    }
+    assert_eq!(MOST.load(Ordering::SeqCst), LOOKUPS);
+    let (port, _server) = server(OK, None).await;
+    let own = hasty.with(Allowance { time: Duration::from_millis(400), ..Allowance::default() });
+    let answer = own.get(&url(format!("http://localhost:{port}/")), Guard::Operator).await;
+    assert_eq!(answer.unwrap().status(), 200, "the operator's own");
+}
+
 // C8, B2 39
 #[tokio::test]
 async fn an_answer_that_is_none_is_an_error() {
@@ -285,6 +342,12 @@ async fn a_slow_answer_ends_at_the_time_limit_wherever_it_is_slow() {
     let outbound = Outbound { resolve, ..outbound };
     let answer = outbound.get(&url("https://slow.example.org/"), Guard::Operator).await;
     assert_eq!(answer.unwrap_err(), OutboundError::Timeout);
+}
+
+#[test]
+fn a_call_costs_five_seconds_and_64_kib_at_most_where_nothing_else_is_said() {
+    let said = Outbound::new(None).unwrap().allowance;
+    assert_eq!((said.time.as_secs(), said.bytes), (5, 64 * 1024));
 }
 
 #[test]

@@ -33,6 +33,12 @@ fn unambiguous_messages_pass_byte_for_byte() {
         &b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"[..],
         b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        // Names in any case (RFC 9110 section 5.1); what is behind the body would be refused as a head.
+        b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        b"POST /a HTTP/1.1\r\nHOST: a\r\nCONTENT-LENGTH: 2\r\n\r\n\n\n",
+        b"POST /a HTTP/1.1\r\nHost: a\r\ntransfer-encoding: Chunked\r\n\r\n1\r\n\n\r\n0\r\n\r\n",
+        b"GET /a HTTP/1.0\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: a\r\nX: \xc3\xa4 \xff\t!\r\n\r\n",
     ] {
         assert_eq!(through(wire), wire);
     }
@@ -59,13 +65,19 @@ fn what_two_readers_could_frame_differently_is_refused() {
         ("a fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("equal lengths twice", "POST /a HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"),
         ("a list of lengths", "POST /a HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n"),
+        ("an empty length", "POST /a HTTP/1.1\r\nContent-Length:\r\n\r\n"),
         ("a signed length", "POST /a HTTP/1.1\r\nContent-Length: +5\r\n\r\n"),
         ("an obscured coding", "POST /a HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n"),
+        ("one coding twice", "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
         ("two codings", "POST /a HTTP/1.1\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n"),
         ("space before the colon", "POST /a HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n"),
+        ("a fourth word", "GET /a HTTP/1.1 x\r\nHost: a\r\n\r\n"),
+        ("no colon", "GET /a HTTP/1.1\r\nHost: a\r\nX\r\n\r\n"),
+        ("no name", "GET /a HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n"),
         ("obs-fold", "GET /a HTTP/1.1\r\nHost: a\r\n b\r\n\r\n"),
         ("bare LF", "GET /a HTTP/1.1\nHost: a\r\n\r\n"),
         ("bare CR", "GET /a HTTP/1.1\r\nX: a\rb\r\n\r\n"),
+        ("two hosts in two cases", "GET /a HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"),
         ("two hosts", "GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
         ("tab in the request line", "GET\t/a HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("two spaces", "GET  /a HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -111,9 +123,17 @@ fn nothing_behind_a_head_above_the_limit_is_framed() {
 #[test]
 fn chunk_extensions_trailers_and_bare_line_feeds_in_chunks_are_refused() {
     let head = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for body in
-        ["5;x=y\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nX: y\r\n\r\n", "5\r\nhelloo\r\n"]
-    {
+    for body in [
+        "5;x=y\r\nhello\r\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        "5\r\nhelloo\r\n",
+        "\r\nhello\r\n0\r\n\r\n",
+        "\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "5 \r\nhello\r\n0\r\n\r\n",
+        "000000005\r\nhello\r\n0\r\n\r\n",
+    ] {
         let out = through(format!("{head}{body}").as_bytes());
         assert!(out.ends_with(b"\0\r\n\r\n"), "{body:?}");
     }
@@ -130,6 +150,17 @@ fn targets_that_are_no_path_and_heads_with_too_much_are_told_apart() {
         let given = through(wire.as_bytes());
         let expected = if passes { wire.into_bytes() } else { stands_for(Problem::HeadTooLarge) };
         assert_eq!(given, expected);
+    }
+}
+
+#[test]
+fn a_target_longer_than_its_type_can_hold_is_refused_whatever_the_limit_of_the_head() {
+    for (length, passes) in [(65_534, true), (65_535, false)] {
+        let wire = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(length - 1));
+        let mut guard = StrictFraming::new(tokio::io::empty(), 256 * 1024);
+        guard.feed(wire.as_bytes());
+        let expected = if passes { wire.into_bytes() } else { stands_for(Problem::HeadTooLarge) };
+        assert!(guard.ready == expected, "{length}");
     }
 }
 

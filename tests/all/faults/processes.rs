@@ -1,6 +1,7 @@
 //! Two processes on the same files.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use firebreak::clock::Clock;
 use firebreak::origin::build;
@@ -30,6 +31,32 @@ fn a_second_process_on_the_same_audit_directory_does_not_start() {
         assert!(error.starts_with("audit: ") && error.contains("another"), "{error}");
         let a = world.token_a();
         assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200, "the first goes on");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn out_of_files_connections_wait_without_a_flood_of_words_and_are_served_afterwards() {
+    run(async {
+        let world = World::process(Settings::default()).await;
+        let a = world.token_a();
+        assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
+        world.spare_files(8);
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            held.push(world.connect().await);
+        }
+        let complaints = || world.told().matches("connection not accepted").count();
+        let until = Instant::now() + Duration::from_secs(20);
+        while complaints() == 0 {
+            assert!(Instant::now() < until, "20 connections with 8 files");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let said = complaints();
+        assert!(said < 100, "{said} complaints in a second");
+        drop(held);
+        assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
         world.finish().await;
     });
 }

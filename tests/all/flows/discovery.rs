@@ -245,3 +245,19 @@ fn a_browser_app_is_told_that_it_is_throttled() {
         world.finish().await;
     });
 }
+
+#[test]
+fn metadata_has_no_body_for_head_and_is_one_path_alone() {
+    run(async {
+        let world = world().await;
+        let head = world.send("HEAD /fhir/metadata", "", &[], "").await;
+        assert_eq!((head.status, head.body.len()), (200, 0), "{}", head.all());
+        assert_eq!(head.header("content-type"), "application/fhir+json");
+        assert_eq!(head.header("cache-control"), "public, max-age=300");
+        for beside in ["/fhir/metadata/", "/fhir/metadata/1", "/fhir/metadatas", "/fhir/Metadata"] {
+            let reply = world.get(beside, "").await;
+            assert!(matches!(reply.status, 400 | 401 | 404), "{beside}: {}", reply.all());
+        }
+        world.finish().await;
+    });
+}

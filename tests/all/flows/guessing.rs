@@ -99,3 +99,30 @@ fn the_sixth_wrong_password_waits_and_somebody_elses_right_one_does_not() {
         world.finish().await;
     });
 }
+
+/// A proof by another key is a guess; one that is late, or none, is a slow clock or an old client.
+#[test]
+fn forged_proofs_stop_their_address_and_late_or_missing_ones_do_not() {
+    run(async {
+        let clock = firebreak::clock::Clock::fixed(1_900_000_000);
+        let world = World::with(Settings { failed_credentials: 5, clock, ..settings() }).await;
+        let (key, read) = (dpop::ProvingKey::generate(), "GET /fhir/Patient/P1");
+        let given = dpop::bound(&world, &key).await;
+        let access = text(&given, "access_token");
+        let late: Vec<_> = (0..8).map(|_| key.with(&world, read, access)).collect();
+        world.advance(120).await;
+        for headers in &late {
+            assert_eq!(dpop::fetch(&world, read, headers).await.status, 401, "late");
+            assert_eq!(dpop::fetch(&world, read, &headers[..1]).await.status, 401, "missing");
+        }
+        let mut statuses = Vec::new();
+        for _ in 0..8 {
+            let forged = dpop::ProvingKey::generate().with(&world, read, access);
+            statuses.push(dpop::fetch(&world, read, &forged).await.status);
+        }
+        assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429, 429]);
+        let reply = dpop::fetch(&world, read, &key.with(&world, read, access)).await;
+        assert_eq!((reply.status, reply.header("retry-after").is_empty()), (429, false), "{}", reply.all());
+        world.finish().await;
+    });
+}

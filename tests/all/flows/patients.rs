@@ -1,7 +1,9 @@
 //! Choosing a patient: searched by POST, and nobody is chosen who was not on the page.
 
+use firebreak::audit::EventKind;
+
 use super::*;
-use crate::world::run;
+use crate::world::{Settings, World, run};
 
 #[test]
 fn a_clinician_searches_by_post_and_no_name_stands_in_a_url() {
@@ -100,5 +102,21 @@ fn changing_the_patient_in_another_tab_makes_the_open_consent_page_void() {
         assert_eq!((stale.status(), stale.location()), (403, None));
         assert!(browser.allow_all(&second).await.returned("code").is_some());
         world.finish().await;
+    });
+}
+
+#[test]
+fn who_may_not_look_up_patients_is_sent_back_to_the_app_and_the_record_says_why() {
+    run(async {
+        let sections = sections().replace(r#"roles = ["clinician", "auditor"]"#, r#"roles = ["visitor"]"#);
+        let world = World::with(Settings { sections, ..settings() }).await;
+        let mut browser = Browser::new(&world);
+        let page = browser.authorize(&request(SCOPE)).await;
+        let back = browser.log_in(&page, "dr2").await;
+        assert_eq!(back.returned("error").as_deref(), Some("access_denied"), "{}", back.reply.all());
+        let records = world.finish().await;
+        let refused = records.iter().filter(|entry| entry.record.kind == EventKind::Fhir);
+        let explained: Vec<_> = refused.map(|entry| entry.record.explanation.concat()).collect();
+        assert!(!explained.is_empty() && explained.iter().all(|why| why.contains("refused: ")), "{explained:?}");
     });
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use firebreak::audit::Outcome;
 use firebreak::authorize::DenialReason;
 use firebreak::error::{
     Challenge, ChangeProblem, Malformed, MalformedKind, Refusal, Scheme, SenderProblem, TokenProblem, UpstreamFault,
@@ -159,6 +160,18 @@ const BROKEN: &str = r#"@id("overflows")
 @description("Cannot be evaluated.")
 forbid (principal is User in Role::"auditor", action, resource)
 when { 9223372036854775807 + 1 == 0 };"#;
+
+#[test]
+fn what_is_not_the_clients_doing_is_recorded_as_failed() {
+    for refusal in every_kind() {
+        let ours = refusal.status().is_server_error();
+        match refusal.outcome() {
+            Outcome::Failed(reason) => assert!(ours && reason == refusal.reason(), "{refusal:?}"),
+            Outcome::Denied(reason) => assert!(!ours && reason == refusal.reason(), "{refusal:?}"),
+            other => panic!("{other:?} of {refusal:?}"),
+        }
+    }
+}
 
 #[test]
 fn every_denial_answers_as_clients_know_it() {

@@ -121,6 +121,11 @@ fn guessing_tokens_is_slowed_down_and_those_who_have_one_are_not() {
         let world = World::with(Settings { failed_credentials: 5, ..Default::default() }).await;
         let a = world.token_a();
         assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
+        // How clients find out that it is time to refresh.
+        let expired = world.token(&Grant::patient("patient/*.rs", "P1").with(|claims| claims.exp -= 100_000));
+        for _ in 0..9 {
+            assert_eq!(world.get("/fhir/Observation/o1", &expired).await.status, 401, "no guess");
+        }
         let mut statuses = Vec::new();
         for number in 0..9 {
             let reply = world.get("/fhir/Observation/o1", &format!("guess-{number}")).await;

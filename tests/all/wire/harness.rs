@@ -2,14 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use firebreak::audit::{Audit, Options, Recorded, Unaudited};
 use firebreak::clock::Clock;
 use firebreak::config::{ClientCertificates, Limits, Tls};
 use firebreak::listen::{Body, Certificates, Drain, Inbound, Listener, Open, Problem, Site, Unreadable, full};
 use http::{Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Either};
 use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -32,13 +39,32 @@ pub(super) const MEDIUM: usize = 300 * 1024;
 pub(super) const SMALL: usize = 40 * 1024;
 
 /// Answers by path: `/slow` when the gate opens, `/big` with [`BIG`] bytes, `/medium` with [`MEDIUM`], `/small` with [`SMALL`],
-/// anything else with method, path and length of the body.
+/// `/counted` with a stream of [`BIG`] bytes, `/certificate` and `/tls` with what the connection has of it, anything
+/// else with method, path and length of the body.
 #[derive(Clone)]
 pub(super) struct Echo {
     audit: Audit,
     seen: Arc<Mutex<Vec<String>>>,
     gate: CancellationToken,
-    big: bytes::Bytes,
+    big: Bytes,
+    taken: Arc<AtomicUsize>,
+}
+
+/// A body of [`BIG`] bytes in pieces that counts what is taken of it.
+struct Counted {
+    left: Bytes,
+    taken: Arc<AtomicUsize>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let size = self.left.len().min(16 * 1024);
+        self.taken.fetch_add(size, Ordering::Relaxed);
+        Poll::Ready((size > 0).then(|| Ok(Frame::data(self.left.split_to(size)))))
+    }
 }
 
 impl Site for Echo {
@@ -47,6 +73,11 @@ impl Site for Echo {
             Ok(inbound) => {
                 let text = format!("{} {} {}", inbound.method(), inbound.path(), inbound.body().len());
                 self.seen.lock().unwrap().push(text.clone());
+                if inbound.path() == "/counted" {
+                    let counted = Counted { left: self.big.clone(), taken: Arc::clone(&self.taken) };
+                    let response = Response::new(Either::Right(counted.boxed_unsync()));
+                    return self.audit.unaudited(Unaudited::StaticPage, response);
+                }
                 let body = match inbound.path() {
                     "/slow" => {
                         self.gate.cancelled().await;
@@ -56,6 +87,7 @@ impl Site for Echo {
                     "/small" => self.big.slice(..SMALL),
                     "/medium" => self.big.slice(..MEDIUM),
                     "/certificate" => inbound.peer().client_certificate.clone().unwrap_or_default().into(),
+                    "/tls" => inbound.peer().tls.unwrap_or_default().into(),
                     _ => text.into(),
                 };
                 (StatusCode::OK, body)
@@ -83,6 +115,8 @@ pub(super) struct Served {
     pub(super) drain: Drain,
     pub(super) gate: CancellationToken,
     pub(super) open: Open,
+    /// Bytes of `/counted` that were taken.
+    pub(super) taken: Arc<AtomicUsize>,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) done: JoinHandle<()>,
     seen: Arc<Mutex<Vec<String>>>,
@@ -143,13 +177,14 @@ impl Served {
             seen: Arc::default(),
             gate: CancellationToken::new(),
             big: vec![b'x'; BIG].into(),
+            taken: Arc::default(),
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::bind(address, certificates.clone(), limits).await.unwrap();
         let (address, open, drain) = (listener.address().unwrap(), listener.open(), Drain::default());
-        let (seen, gate) = (Arc::clone(&echo.seen), echo.gate.clone());
+        let (seen, gate, taken) = (Arc::clone(&echo.seen), echo.gate.clone(), Arc::clone(&echo.taken));
         let done = tokio::spawn(listener.serve(echo, drain.clone(), grace));
-        Self { address, drain, gate, open, certificates, done, seen, _directory: directory }
+        Self { address, drain, gate, open, taken, certificates, done, seen, _directory: directory }
     }
 
     /// What the site was asked, in order.

@@ -27,6 +27,29 @@ async fn a_head_above_the_limit_is_answered_431() {
 }
 
 #[tokio::test]
+async fn a_head_of_just_the_limit_and_one_of_a_hundred_fields_are_served() {
+    let served = Served::plain(patient()).await;
+    let around = "GET /a HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+    for fields in [format!("X: {}\r\n", "x".repeat(limits().header_bytes - around)), "A: b\r\n".repeat(99)] {
+        let mut client = served.connect().await;
+        client.send(format!("GET /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+        assert_eq!(client.response().await.1, "GET /a 0");
+    }
+}
+
+/// Else everybody who goes away leaves a request that is worked on for nobody.
+#[tokio::test]
+async fn a_client_that_closes_its_side_is_taken_for_gone() {
+    let served = Served::plain(patient()).await;
+    let mut client = served.connect().await;
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.seen_times(1).await;
+    client.0.shutdown().await.unwrap();
+    served.all_closed().await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
 async fn a_declared_body_above_the_limit_is_answered_413_before_it_is_sent() {
     let served = Served::plain(patient()).await;
     let mut client = served.connect().await;
@@ -97,6 +120,36 @@ async fn a_body_that_comes_too_slowly_is_answered_408() {
     assert!(head.starts_with("http/1.1 408") && head.contains("connection: close"), "{head}");
     assert_eq!(body, "BodyTimeout");
     served.all_closed().await;
+}
+
+/// A quarter of 256 MiB is for one address.
+#[tokio::test]
+async fn bodies_hold_their_room_until_they_are_answered() {
+    let body = vec![b'x'; 16 * 1024 * 1024];
+    let served = Served::plain(Limits { body_bytes: body.len(), ..patient() }).await;
+    let head = |length: usize| format!("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let mut waiting = Vec::new();
+    for count in 1..=4 {
+        let mut client = served.connect().await;
+        client.send(head(body.len())).await;
+        client.send(&body).await;
+        served.seen_times(count).await;
+        waiting.push(client);
+    }
+    let mut more = served.connect().await;
+    more.send(head(1)).await;
+    more.send("x").await;
+    let (answer, problem) = more.response().await;
+    assert!(answer.starts_with("http/1.1 503") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(problem, "NoRoom");
+    served.gate.cancel();
+    for client in &mut waiting {
+        assert!(client.response().await.0.starts_with("http/1.1 200"));
+    }
+    let mut again = served.connect().await;
+    again.send(head(1)).await;
+    again.send("x").await;
+    assert_eq!(again.response().await.1, "POST /slow 1");
 }
 
 #[tokio::test]

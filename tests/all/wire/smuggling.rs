@@ -91,6 +91,62 @@ async fn a_refused_head_request_gets_no_body() {
     }
 }
 
+/// Whoever sends the head that stands for a refused one is refused as it says (see `listen::framing`).
+#[tokio::test]
+async fn who_asks_for_what_stands_for_a_refused_head_is_refused() {
+    for (target, status, problem) in
+        [("/REFUSED-HEAD", 400, "Head"), ("/REFUSED-TARGET", 400, "Target"), ("/REFUSED-SIZE", 431, "HeadTooLarge")]
+    {
+        let served = Served::plain(patient()).await;
+        let mut client = served.connect().await;
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let (head, body) = client.response().await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")) && head.contains("connection: close"), "{head}");
+        assert_eq!(body, problem);
+        for longer in ["s", "/a", "?a"] {
+            let mut client = served.connect().await;
+            client.send(format!("GET {target}{longer} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+            assert!(client.response().await.0.starts_with("http/1.1 200"), "{target}{longer}");
+        }
+    }
+}
+
+/// RFC 9112 section 3.2: only HTTP/1.1 has to name a host.
+#[tokio::test]
+async fn a_request_of_http_1_0_needs_no_host_and_gets_one_answer() {
+    for fields in ["", "Host: a\r\n"] {
+        let served = Served::plain(patient()).await;
+        let mut client = served.connect().await;
+        client.send(format!("GET /a HTTP/1.0\r\n{fields}\r\n{HIDDEN}")).await;
+        let answer = client.rest().await;
+        assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("GET /a 0"), "{answer:?}");
+        assert_eq!(served.seen(), ["GET /a 0"]);
+    }
+}
+
+/// The client's where it is one that can stand in a log; otherwise one of ours.
+#[tokio::test]
+async fn an_answer_names_the_request_id() {
+    let served = Served::plain(patient()).await;
+    let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
+    for (sent, taken) in [
+        ("A-b_c.9", true),
+        (&*longest, true),
+        (&*too_long, false),
+        ("", false),
+        ("a b", false),
+        ("a/b", false),
+        ("a\u{e4}", false),
+    ] {
+        let mut client = served.connect().await;
+        client.send(format!("GET /a HTTP/1.1\r\nHost: a\r\nX-Request-Id: {sent}\r\n\r\n")).await;
+        let (head, _) = client.response().await;
+        let told = head.split("x-request-id: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+        assert_eq!(told == sent.to_ascii_lowercase(), taken, "{sent:?} and {told:?}");
+        assert!((1..=64).contains(&told.len()), "{told:?}");
+    }
+}
+
 #[tokio::test]
 async fn http2_without_tls_is_not_served() {
     let served = Served::plain(patient()).await;

@@ -46,6 +46,10 @@ async fn tls_1_2_and_1_3_are_spoken() {
         let config = builder.with_root_certificates(roots).with_no_client_auth();
         let stream = handshake(served.address, config).await.unwrap();
         assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        let mut raw = Raw::new(stream);
+        raw.send("GET /tls HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let noted = if version.version == rustls::ProtocolVersion::TLSv1_3 { "TLSv1.3" } else { "TLSv1.2" };
+        assert_eq!(raw.response().await.1, noted);
     }
 }
 
@@ -65,6 +69,48 @@ async fn tls_1_1_is_refused_with_the_alert_protocol_version() {
     let [0x15, 3, _, 0, 2, 2, description] = alert[..] else { panic!("no fatal alert: {alert:?}") };
     // protocol_version; rustls says handshake_failure where the hello could not be of TLS 1.2 at all.
     assert!(matches!(description, 70 | 40), "{description}");
+}
+
+/// What TLS 1.2 may be spoken with: forward secrecy and authenticated encryption alone (E34).
+#[tokio::test]
+async fn tls_1_2_with_a_suite_of_another_kind_is_refused() {
+    let extensions: &[u8] = &[
+        0, 10, 0, 6, 0, 4, 0, 29, 0, 23, // groups: x25519, secp256r1
+        0, 11, 0, 2, 1, 0, // points: uncompressed
+        0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 4, 1, // signatures: ECDSA and RSA with SHA-256
+    ];
+    for (suites, spoken) in [
+        (&[0xc0, 0x2b, 0xc0, 0x2f][..], true),
+        (&[0xc0, 0x09, 0xc0, 0x13, 0xc0, 0x0a, 0xc0, 0x14, 0xc0, 0x23, 0xc0, 0x27], false), // CBC
+        (&[0x00, 0x9c, 0x00, 0x9d, 0x00, 0x2f, 0x00, 0x35, 0x00, 0x0a, 0x00, 0x05], false), // RSA key exchange
+    ] {
+        let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        let hello =
+            [&[3, 3][..], &[7; 32], &[0], &[0, length(suites)], suites, &[1, 0, 0, length(extensions)], extensions]
+                .concat();
+        let wire = [&[0x16, 3, 1, 0, length(&hello) + 4, 1, 0, 0, length(&hello)][..], &hello].concat();
+        let served = Served::tls(patient()).await;
+        let mut client = served.connect().await;
+        client.send(wire).await;
+        let mut answer = [0; 7];
+        client.0.read_exact(&mut answer).await.unwrap();
+        // A handshake record, or the alert handshake_failure.
+        assert_eq!(answer[0] == 0x16, spoken, "{suites:x?}: {answer:?}");
+        assert!(spoken || answer == [0x15, 3, 3, 0, 2, 2, 40], "{suites:x?}: {answer:?}");
+    }
+}
+
+/// Early data can be replayed by whoever sees it (RFC 8446 section 8).
+#[tokio::test]
+async fn no_ticket_lets_a_client_send_early_data() {
+    let served = Served::tls(patient()).await;
+    let mut config = client_config(&["http/1.1"], None);
+    config.enable_early_data = true;
+    let mut raw = Raw::new(handshake(served.address, config.clone()).await.unwrap());
+    raw.send("GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    raw.rest().await;
+    let mut again = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    assert!(again.early_data().is_none());
 }
 
 #[tokio::test]

@@ -65,6 +65,27 @@ impl Process {
     }
 }
 
+impl super::World {
+    /// The process of this world.
+    fn process_of(&self) -> &Process {
+        let super::Running::There(process) = &self.running else { panic!("a process of its own is expected") };
+        process
+    }
+
+    /// All that its process logged so far.
+    pub(crate) fn told(&self) -> String {
+        self.process_of().told()
+    }
+
+    /// Lets its process open so many files more than it has, and no more (`ulimit -n`).
+    pub(crate) fn spare_files(&self, more: usize) {
+        let pid = self.process_of().child.id().to_string();
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        let limit = format!("--nofile={}:", open + more);
+        assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
