@@ -75,16 +75,21 @@ async fn the_metrics_are_openmetrics_text_with_our_prefix() {
     served.metrics.permitted();
     served.metrics.token_failure("invalid_grant");
     served.metrics.upstream(Duration::from_millis(2));
-    served.metrics.audit_record();
+    served.metrics.request(Route::Token, &Method::POST, StatusCode::FOUND, Duration::from_millis(3));
+    served.metrics.request(Route::Token, &Method::POST, StatusCode::NOT_FOUND, Duration::from_millis(3));
+    served.metrics.request(Route::Token, &Method::POST, StatusCode::BAD_GATEWAY, Duration::from_millis(3));
     let answer = served.ask("GET /metrics").await;
+    assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
     for line in [
         "firebreak_requests_total{route=\"fhir\",method=\"GET\",code_class=\"2xx\"} 1",
+        "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"3xx\"} 1",
+        "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"4xx\"} 1",
+        "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"5xx\"} 1",
         "firebreak_request_duration_seconds_bucket{le=\"0.005\",route=\"fhir\"} 1",
         "firebreak_upstream_duration_seconds_count 1",
         "firebreak_authz_decisions_total{decision=\"deny\",reason=\"scope_insufficient\"} 1",
         "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"} 1",
         "firebreak_token_failures_total{error=\"invalid_grant\"} 1",
-        "firebreak_audit_records_total 1",
         "firebreak_build_info{version=",
         "# EOF",
     ] {

@@ -256,11 +256,11 @@ impl Parts {
                 Some(admin.map_err(|error| StartError::because(&format!("server.admin {address}"), error))?)
             }
         };
-        let (healthy, upstream) = (origin.audit.clone(), origin.gateway.upstream.clone());
+        let upstream = origin.gateway.upstream.clone();
         metrics.watch(Live {
             open: listener.open(),
             certificates: certificates.clone(),
-            audit_healthy: Box::new(move || healthy.healthy()),
+            audit: origin.audit.clone(),
             searches: Box::new(move || searches(&upstream)),
         });
         let (healthy, heard) = (origin.audit.clone(), Arc::clone(&revocations));
