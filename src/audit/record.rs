@@ -434,6 +434,50 @@ mod tests {
     }
 
     #[test]
+    fn every_credential_loses_its_value_however_it_is_written_and_nothing_else_does() {
+        let everywhere = [
+            "access_token",
+            "refresh_token",
+            "id_token",
+            "id_token_hint",
+            "token",
+            "code_verifier",
+            "client_secret",
+            "client_assertion",
+            "assertion",
+            "password",
+        ];
+        for (kind, names, others) in [
+            (EventKind::Fhir, everywhere.as_slice(), ["code", "launch"].as_slice()),
+            (EventKind::Token, &everywhere, &[]),
+            (EventKind::Authorization, &["code", "launch"], &["state", "client_id"]),
+        ] {
+            let mut record = Record::new(kind);
+            for name in names {
+                for written in [(*name).to_owned(), name.to_uppercase(), format!("{name}:exact"), format!("{name}.x")] {
+                    record.query(&format!("{written}=SECRET"));
+                    assert_eq!(decoded(&record), format!("{written}=-"), "{kind:?}");
+                }
+            }
+            for name in others {
+                record.query(&format!("{name}=8867-4"));
+                assert_eq!(decoded(&record), format!("{name}=8867-4"), "{kind:?}");
+                assert_eq!(record.query_names, [*name], "those of the query alone that was noted last");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_known_by_client_or_by_user_is_no_stranger() {
+        let mut record = Record::new(EventKind::Login);
+        assert!(!record.is_authenticated());
+        record.sub = Some("ada".to_owned());
+        assert!(record.is_authenticated());
+        (record.sub, record.client_id) = (None, Some("app".to_owned()));
+        assert!(record.is_authenticated());
+    }
+
+    #[test]
     fn an_endless_query_is_cut() {
         let mut record = Record::new(EventKind::Fhir);
         record.query(&"name=a&".repeat(10_000));
@@ -448,6 +492,8 @@ mod tests {
         let mut record = Record::new(EventKind::Fhir);
         record.query("a%0Ab%3C=1");
         assert_eq!(record.query_names, ["a?b?"]);
+        record.query(&format!("{}=1", "n".repeat(1_000)));
+        assert_eq!(record.query_names, ["n".repeat(64)]);
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub(super) struct State {
     files: BTreeMap<String, Content>,
     /// The disk crashes at this operation, counted from now.
     pub(super) crash_after: Option<u32>,
+    /// No new file can be made.
+    pub(super) create_fails: bool,
+    /// No file can be put in place of another.
+    pub(super) replace_fails: bool,
     /// Each append writes half and fails in this way.
     pub(super) append_fails: Option<io::ErrorKind>,
     /// So many syncs fail, once those before them went well.
@@ -112,6 +116,9 @@ impl Storage for Memory {
 
     fn create(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.operation()?;
+        if state.create_fails {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let empty = state.files.entry(name.to_owned()).or_default().cached.is_empty();
         if empty { Ok(()) } else { Err(io::ErrorKind::AlreadyExists.into()) }
     }
@@ -170,6 +177,9 @@ impl Storage for Memory {
 
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.operation()?;
+        if state.replace_fails {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let content = Content { cached: bytes.to_vec(), durable: bytes.to_vec(), dropped: Vec::new() };
         state.files.insert(name.to_owned(), content);
         Ok(())
