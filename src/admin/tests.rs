@@ -64,7 +64,54 @@ async fn only_the_three_pages_are_served_and_only_read() {
     let served = served().await;
     assert!(served.ask("GET /").await.starts_with("HTTP/1.1 404"));
     assert!(served.ask("GET /fhir/Patient/P1").await.starts_with("HTTP/1.1 404"));
-    assert!(served.ask("POST /metrics").await.starts_with("HTTP/1.1 405"));
+    let refused = served.ask("POST /metrics").await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD\r\n"), "{refused}");
+    for page in ["/livez", "/readyz", "/metrics", "/"] {
+        let answer = served.ask(&format!("GET {page}")).await;
+        assert!(answer.contains("cache-control: no-store\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn when_all_connections_are_taken_one_more_is_closed_and_one_that_ends_makes_room() {
+    let served = served().await;
+    let mut taken = Vec::new();
+    for _ in 0..CONNECTIONS {
+        taken.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    let mut one_more = TcpStream::connect(served.address).await.unwrap();
+    let closed = timeout(HEAD, one_more.read(&mut [0])).await.unwrap();
+    assert!(!closed.is_ok_and(|bytes| bytes > 0), "nothing is answered");
+    drop(taken);
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    while stream.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\n\r\n").await.is_err()
+        || stream.read(&mut [0; 8]).await.is_ok_and(|bytes| bytes == 0)
+    {
+        stream = TcpStream::connect(served.address).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_slow_or_long_is_not_waited_for() {
+    let served = served().await;
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+    let long = served.ask(&format!("GET /livez?{}", "x".repeat(64 * 1024))).await;
+    assert!(!long.starts_with("HTTP/1.1 200"), "{long}");
+    let closed = timeout(HEAD * 3, slow.read(&mut [0])).await;
+    assert!(closed.is_ok_and(|read| read.is_ok_and(|bytes| bytes == 0)), "it is closed, and nothing answered");
+}
+
+#[tokio::test]
+async fn the_listener_ends_when_it_is_told() {
+    let (metrics, readiness) = (Metrics::new(), Readiness::new(Drain::default()));
+    let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let (address, stop) = (admin.address().unwrap(), CancellationToken::new());
+    let serving = tokio::spawn(admin.serve(metrics, readiness, stop.clone()));
+    drop(TcpStream::connect(address).await.unwrap());
+    stop.cancel();
+    timeout(HEAD, serving).await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
