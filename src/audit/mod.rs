@@ -17,6 +17,7 @@ mod log;
 mod merkle;
 mod note;
 mod options;
+mod query;
 mod record;
 mod recorded;
 mod recover;
