@@ -11,6 +11,7 @@
 //! that its tail was cut: see `docs/audit.md`. Refusals of strangers are counted, not recorded.
 
 mod aggregate;
+mod checkpoints;
 mod keys;
 mod line;
 mod log;
