@@ -11,8 +11,6 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::secret::Digest;
-
 /// Text that is usually a constant of this program.
 pub type Text = Cow<'static, str>;
 
@@ -130,7 +128,7 @@ pub struct Record {
     /// The client's address, after trusted proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<IpAddr>,
-    /// The TLS version: `1.2` or `1.3`.
+    /// The TLS version: `TLSv1.2` or `TLSv1.3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Text>,
     /// The SHA-256 fingerprint of the client certificate, in lower-case hexadecimal.
@@ -157,7 +155,7 @@ pub struct Record {
     /// Whether the emergency access of the policies was used.
     #[serde(default, skip_serializing_if = "is_false")]
     pub break_glass: bool,
-    /// A handle of the access token: see [`Record::token`]. Never the token, never its `jti`.
+    /// A handle of the access token: see [`Digest::handle`](crate::secret::Digest::handle). Never the token, never its `jti`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// The granted scopes, separated by spaces.
@@ -305,14 +303,6 @@ impl Record {
         }
     }
 
-    /// Notes the handle of a token: the first 128 bits of its SHA-256, in hexadecimal. Tokens have at least 128 bits of
-    /// entropy, so the handle links the records of one token and gives nobody the token.
-    pub fn token(&mut self, token: &str) {
-        let mut hex = Digest::of(token).to_hex();
-        hex.truncate(32);
-        self.jti = Some(hex);
-    }
-
     /// Whether somebody was authenticated when this was recorded.
     pub(super) fn is_authenticated(&self) -> bool {
         self.client_id.is_some() || self.sub.is_some()
@@ -364,12 +354,5 @@ mod tests {
         assert!(record.is_authenticated());
         (record.sub, record.client_id) = (None, Some("app".to_owned()));
         assert!(record.is_authenticated());
-    }
-
-    #[test]
-    fn a_token_leaves_a_handle_of_128_bits() {
-        let mut record = Record::new(EventKind::Fhir);
-        record.token("abc");
-        assert_eq!(record.jti.as_deref(), Some("ba7816bf8f01cfea414140de5dae2223"));
     }
 }
