@@ -31,13 +31,13 @@ fn options(directory: &Path) -> Options {
 
 /// What `test` says in the operational log, as far as its own thread does.
 fn told(test: impl FnOnce()) -> String {
-    let text = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&text);
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&said);
     let writer = move || Kept(Arc::clone(&kept));
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
     tracing::subscriber::with_default(subscriber, test);
-    let text = text.lock().unwrap();
-    String::from_utf8_lossy(&text).into_owned()
+    let said = said.lock().unwrap();
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 struct Kept(Arc<Mutex<Vec<u8>>>);

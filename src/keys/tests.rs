@@ -394,6 +394,20 @@ fn of_many_that_rotate_at_once_one_does() {
 }
 
 #[test]
+fn whoever_rotates_waits_for_another_that_does() {
+    let (directory, clock, _) = rotating();
+    let rotating = std::fs::File::open(directory.path().join("rotation.lock")).unwrap();
+    rotating.lock().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| rotate(directory.path(), &clock, Rotation::InTurn).is_ok());
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!directory.path().join("access-0002.pem").exists(), "not before the other one is done");
+        drop(rotating);
+        assert!(waiting.join().unwrap());
+    });
+}
+
+#[test]
 fn of_processes_that_start_at_once_one_makes_the_keys_and_the_others_find_them() {
     let directory = tempfile::tempdir().unwrap();
     let clock = Clock::fixed(1_800_000_000);

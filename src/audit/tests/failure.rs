@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::super::recorded::Why;
 use super::super::{OnFailure, Unaudited, VerifyOptions, last_word, verify};
+use super::memory::Change;
 use super::{EventKind, Memory, PATIENCE, entries, kinds, open, options, record, run, start, told};
 
 #[test]
@@ -67,11 +68,11 @@ fn a_log_goes_on_in_its_old_segment_when_no_new_one_can_be_made() {
     options.segment_bytes = 1;
     let audit = start(&memory, options);
     run(async {
-        memory.state().create_fails = true;
+        memory.state().refuses = Some(Change::Create);
         for id in ["one", "two"] {
             assert!(record(&audit, id).await.is_ok());
         }
-        memory.state().create_fails = false;
+        memory.state().refuses = None;
         assert!(record(&audit, "three").await.is_ok());
         audit.shutdown().await;
     });
@@ -107,7 +108,7 @@ fn checkpoints_are_handed_out_although_their_position_cannot_be_written() {
     let listener = Arc::clone(&told);
     let mut options = options(directory.path());
     options.on_checkpoint = Some(Arc::new(move |note| listener.lock().unwrap().push(note.to_owned())));
-    memory.state().replace_fails = true;
+    memory.state().refuses = Some(Change::Replace);
     let audit = start(&memory, options);
     run(async {
         let _ = record(&audit, "one").await.unwrap();

@@ -15,6 +15,9 @@ use super::super::storage::Storage;
 use super::super::{Report, StartError, VerifyOptions, verify};
 use super::{Audit, Clock, EventKind, Memory, Options, entries, kinds, options, record, run, start, told};
 
+/// What is changed in the position of the last line.
+type Change<'a> = &'a dyn Fn(&Path, &mut Value);
+
 /// A log of seven records, closed in order.
 fn finished(options: Options) {
     let audit = Audit::start(options, Clock::system()).unwrap();
@@ -227,7 +230,6 @@ fn a_position_that_is_not_the_end_is_not_believed() {
         fs::copy(segment(directory, 1), directory.join("elsewhere.jsonl")).unwrap();
         *resume.get_mut("segment").unwrap() = json!("elsewhere.jsonl");
     };
-    type Change<'a> = &'a dyn Fn(&Path, &mut Value);
     let changes: [Change<'_>; 5] = [&earlier, &another_hash, &other_peaks, &other_size, &other_file];
     for (number, change) in changes.iter().enumerate() {
         let directory = finished_log();
