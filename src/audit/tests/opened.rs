@@ -79,8 +79,8 @@ fn a_checkpoint_whose_signature_was_changed_is_refused() {
     let path = directory.path().join(CHECKPOINTS);
     let text = fs::read_to_string(&path).unwrap();
     let (kept, end) = text.split_at(text.len() - 12);
-    fs::write(&path, format!("{kept}{}", end.replacen(|c: char| c.is_ascii_lowercase(), "A", 1))).unwrap();
-    assert_ne!(fs::read_to_string(&path).unwrap(), text);
+    let other = if end.starts_with('A') { "B" } else { "A" };
+    fs::write(&path, format!("{kept}{other}{}", end.split_at(1).1)).unwrap();
     assert!(matches!(starts(directory.path()), Err(StartError::Damaged { .. })));
 }
 
