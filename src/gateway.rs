@@ -113,7 +113,6 @@ impl Gateway {
             return open.abandon_as_refused_unauthenticated(reason, response);
         }
         let closed = open.close(outcome, response).await;
-        closed.as_ref().iter().for_each(|_| self.metrics.audit_record());
         closed.unwrap_or_else(|unrecorded| unrecorded.answer(self.refuse(Refusal::Unavailable("audit_unavailable"))))
     }
 

@@ -16,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::grant::route::Endpoint;
 use crate::grant::{Grants, respond, route};
 use crate::listen::{Body, Inbound, Problem, Site, Unreadable, full};
+use crate::oauth::error::ErrorCode;
 
 mod build;
 
@@ -54,6 +55,11 @@ impl Site for Origin {
             }
             Err(unreadable) => (Route::Unreadable, Method::OPTIONS, self.refuse_unreadable(unreadable).await),
         };
+        if route == Route::Token
+            && let Some(ErrorCode(error)) = recorded.peek().extensions().get()
+        {
+            self.metrics.token_failure(error);
+        }
         self.metrics.request(route, &method, recorded.peek().status(), started.elapsed());
         recorded
     }
@@ -98,8 +104,8 @@ impl Origin {
     fn name(&self, path: &str) -> Route {
         match route::endpoint(path, &self.gateway.path) {
             Some(Endpoint::Jwks) => Route::Keys,
-            Some(Endpoint::Token | Endpoint::UserInfo) => Route::Token,
-            Some(Endpoint::Introspect) => Route::Introspect,
+            Some(Endpoint::Token) => Route::Token,
+            Some(Endpoint::Introspect | Endpoint::UserInfo) => Route::Introspect,
             Some(Endpoint::Revoke) => Route::Revoke,
             Some(Endpoint::Manage | Endpoint::ManageLogin | Endpoint::ManageProvider) => Route::Manage,
             Some(Endpoint::LaunchContexts) => Route::Launch,

@@ -42,6 +42,7 @@ pub fn client_id() -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, reason = "a failed assumption fails the test")]
     use super::*;
 
     #[test]
@@ -50,5 +51,22 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(a.len(), 43);
         assert!(a.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+
+    #[test]
+    fn every_character_of_what_is_made_is_left_to_chance() {
+        for make in [handle, request_id, client_id] {
+            let made: Vec<String> = (0..64).map(|_| make()).collect();
+            for place in 0..made[0].len() {
+                // The last ones of base64 carry fewer bits; that all are alike is still as good as impossible.
+                assert!(
+                    made.iter().any(|one| one.as_bytes()[place] != made[0].as_bytes()[place]),
+                    "{place} of {made:?}"
+                );
+            }
+        }
+        let lengths = (handle().len(), request_id().len(), client_id().len());
+        assert_eq!(lengths, (43, 16, 32), "256, 96 and 128 bits");
+        assert!(client_id().bytes().all(|b| b.is_ascii_hexdigit()));
     }
 }

@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::audit::Audit;
 use crate::listen::{Certificates, Open};
 
 /// Where the numbers are read.
@@ -18,8 +19,8 @@ pub struct Live {
     pub open: Open,
     /// Its certificate, when it has one.
     pub certificates: Option<Arc<Certificates>>,
-    /// Whether the audit log can be written.
-    pub audit_healthy: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The audit log.
+    pub audit: Audit,
     /// What is known of the upstream's searches.
     pub searches: Box<dyn Fn() -> Searches + Send + Sync>,
 }
@@ -37,6 +38,7 @@ impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live")
             .field("open", &self.open)
+            .field("audit", &self.audit)
             .field("certificates", &self.certificates)
             .finish_non_exhaustive()
     }
@@ -46,8 +48,11 @@ impl Collector for Live {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let open = i64::try_from(self.open.count()).unwrap_or(i64::MAX);
         gauge(&mut encoder, "connections_open", "Connections of the public listener that are open", open)?;
-        let healthy = i64::from((self.audit_healthy)());
+        let healthy = i64::from(self.audit.healthy());
         gauge(&mut encoder, "audit_healthy", "1 while the audit log can be written", healthy)?;
+        let help = "Audit records that became durable";
+        let records = encoder.encode_descriptor("audit_records", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.audit.records()).encode(records)?;
         self.searches(&mut encoder)?;
         let Some(certificates) = &self.certificates else { return Ok(()) };
         let end = certificates.not_after.load(Ordering::Relaxed);

@@ -31,7 +31,6 @@ struct Inner {
     upstream_duration: Histogram,
     decisions: Family<DecisionLabels, Counter>,
     token_failures: Family<ErrorLabels, Counter>,
-    audit_records: Counter,
 }
 
 /// Which part of the gateway answered.
@@ -49,7 +48,7 @@ pub enum Route {
     Authorize,
     /// The token endpoint.
     Token,
-    /// Introspection.
+    /// What is told of a token: introspection and user info.
     Introspect,
     /// Revocation.
     Revoke,
@@ -134,7 +133,6 @@ impl Metrics {
             upstream_duration: histogram(),
             decisions: Family::default(),
             token_failures: Family::default(),
-            audit_records: Counter::default(),
         };
         let mut registry = inner.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register("requests", "Requests answered", inner.requests.clone());
@@ -150,7 +148,6 @@ impl Metrics {
         );
         registry.register("authz_decisions", "Decisions of the request path by reason", inner.decisions.clone());
         registry.register("token_failures", "Refused token requests by OAuth error", inner.token_failures.clone());
-        registry.register("audit_records", "Audit records that became durable", inner.audit_records.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "What is running", Info::new(version));
         drop(registry);
@@ -182,11 +179,6 @@ impl Metrics {
     /// The token endpoint refused, with this error of RFC 6749 section 5.2.
     pub fn token_failure(&self, error: &'static str) {
         self.0.token_failures.get_or_create(&ErrorLabels { error }).inc();
-    }
-
-    /// An audit record became durable.
-    pub fn audit_record(&self) {
-        self.0.audit_records.inc();
     }
 
     /// Adds the numbers that are read when a scraper asks.

@@ -64,7 +64,54 @@ async fn only_the_three_pages_are_served_and_only_read() {
     let served = served().await;
     assert!(served.ask("GET /").await.starts_with("HTTP/1.1 404"));
     assert!(served.ask("GET /fhir/Patient/P1").await.starts_with("HTTP/1.1 404"));
-    assert!(served.ask("POST /metrics").await.starts_with("HTTP/1.1 405"));
+    let refused = served.ask("POST /metrics").await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD\r\n"), "{refused}");
+    for page in ["/livez", "/readyz", "/metrics", "/"] {
+        let answer = served.ask(&format!("GET {page}")).await;
+        assert!(answer.contains("cache-control: no-store\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn when_all_connections_are_taken_one_more_is_closed_and_one_that_ends_makes_room() {
+    let served = served().await;
+    let mut taken = Vec::new();
+    for _ in 0..CONNECTIONS {
+        taken.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    let mut one_more = TcpStream::connect(served.address).await.unwrap();
+    let closed = timeout(HEAD, one_more.read(&mut [0])).await.unwrap();
+    assert!(!closed.is_ok_and(|bytes| bytes > 0), "nothing is answered");
+    drop(taken);
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    while stream.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\n\r\n").await.is_err()
+        || stream.read(&mut [0; 8]).await.is_ok_and(|bytes| bytes == 0)
+    {
+        stream = TcpStream::connect(served.address).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_slow_or_long_is_not_waited_for() {
+    let served = served().await;
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+    let long = served.ask(&format!("GET /livez?{}", "x".repeat(64 * 1024))).await;
+    assert!(!long.starts_with("HTTP/1.1 200"), "{long}");
+    let closed = timeout(HEAD * 3, slow.read(&mut [0])).await;
+    assert!(closed.is_ok_and(|read| read.is_ok_and(|bytes| bytes == 0)), "it is closed, and nothing answered");
+}
+
+#[tokio::test]
+async fn the_listener_ends_when_it_is_told() {
+    let (metrics, readiness) = (Metrics::new(), Readiness::new(Drain::default()));
+    let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let (address, stop) = (admin.address().unwrap(), CancellationToken::new());
+    let serving = tokio::spawn(admin.serve(metrics, readiness, stop.clone()));
+    drop(TcpStream::connect(address).await.unwrap());
+    stop.cancel();
+    timeout(HEAD, serving).await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
@@ -75,16 +122,21 @@ async fn the_metrics_are_openmetrics_text_with_our_prefix() {
     served.metrics.permitted();
     served.metrics.token_failure("invalid_grant");
     served.metrics.upstream(Duration::from_millis(2));
-    served.metrics.audit_record();
+    served.metrics.request(Route::Token, &Method::POST, StatusCode::FOUND, Duration::from_millis(3));
+    served.metrics.request(Route::Token, &Method::POST, StatusCode::NOT_FOUND, Duration::from_millis(3));
+    served.metrics.request(Route::Token, &Method::POST, StatusCode::BAD_GATEWAY, Duration::from_millis(3));
     let answer = served.ask("GET /metrics").await;
+    assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
     for line in [
         "firebreak_requests_total{route=\"fhir\",method=\"GET\",code_class=\"2xx\"} 1",
+        "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"3xx\"} 1",
+        "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"4xx\"} 1",
+        "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"5xx\"} 1",
         "firebreak_request_duration_seconds_bucket{le=\"0.005\",route=\"fhir\"} 1",
         "firebreak_upstream_duration_seconds_count 1",
         "firebreak_authz_decisions_total{decision=\"deny\",reason=\"scope_insufficient\"} 1",
         "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"} 1",
         "firebreak_token_failures_total{error=\"invalid_grant\"} 1",
-        "firebreak_audit_records_total 1",
         "firebreak_build_info{version=",
         "# EOF",
     ] {

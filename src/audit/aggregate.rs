@@ -136,6 +136,7 @@ mod tests {
         let first = records.first().unwrap();
         assert_eq!(first.first.as_deref(), Some("1970-01-01T00:01:00.000Z"));
         assert_eq!(first.last.as_deref(), Some("1970-01-01T00:01:02.000Z"));
+        assert!(records.iter().all(|record| record.outcome == Some(Ending::Denied)));
         assert!(counts.take().is_empty());
     }
 
@@ -152,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn who_was_there_before_the_crowd_is_still_told_apart() {
+        let counts = Aggregate::new(1);
+        for number in [1, 2, 1, 3, 1] {
+            counts.refused(Some(address(number)), "no_token", Timestamp::UNIX_EPOCH);
+        }
+        let told: Vec<_> = counts.take().iter().map(|record| (record.client_ip, record.count)).collect();
+        assert_eq!(told, [(None, Some(2)), (Some(address(1)), Some(3))]);
+    }
+
+    #[test]
     fn unaudited_answers_are_counted_by_kind() {
         let counts = Aggregate::new(1);
         counts.unaudited(Unaudited::Preflight);
@@ -160,5 +171,6 @@ mod tests {
         let records = counts.take();
         let told = serde_json::to_string(&records.first().unwrap().counts).unwrap();
         assert_eq!(told, r#"{"discovery":1,"preflight":2}"#);
+        assert!(counts.take().is_empty(), "they were told");
     }
 }

@@ -11,12 +11,14 @@
 //! that its tail was cut: see `docs/audit.md`. Refusals of strangers are counted, not recorded.
 
 mod aggregate;
+mod checkpoints;
 mod keys;
 mod line;
 mod log;
 mod merkle;
 mod note;
 mod options;
+mod query;
 mod record;
 mod recorded;
 mod recover;
@@ -120,6 +122,7 @@ impl Audit {
             healthy: AtomicBool::new(true),
             room: Semaphore::new(options.queue_bytes.try_into().unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)),
             aggregate: Aggregate::new(options.aggregate_entries),
+            records: AtomicU64::new(first.len() as u64),
             lost: AtomicU64::new(0),
             tap: broadcast::Sender::new(TAP),
         });
@@ -158,6 +161,12 @@ impl Audit {
     #[must_use]
     pub fn healthy(&self) -> bool {
         self.0.shared.healthy.load(Ordering::Acquire)
+    }
+
+    /// How many records became durable since the log was opened.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.0.shared.records.load(Ordering::Relaxed)
     }
 
     /// The lines, as they become durable, from now on. One who reads too slowly misses some and is told so.

@@ -226,6 +226,46 @@ mod tests {
     }
 
     #[test]
+    fn a_note_that_this_log_would_not_write_is_not_read() {
+        let note = signer().sign(42, [9; 32]);
+        let root = STANDARD.encode([9; 32]);
+        assert!(Note::parse(&note).is_some());
+        for (old, new) in [
+            ("gw.example/audit\n42", "\n42"),
+            ("\n42\n", "\n042\n"),
+            ("\n42\n", "\n+42\n"),
+            ("\n42\n", "\n-42\n"),
+            (&*root, &*format!("{root}\nan extension")),
+            (&root, &STANDARD.encode([9; 31])),
+            ("— ", "- "),
+        ] {
+            assert!(Note::parse(&note.replacen(old, new, 1)).is_none(), "{new}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_the_name_of_a_key_names_none() {
+        let point = signer().public().point;
+        let long = "x".repeat(256);
+        for name in ["", "a b", "a\tb", "a\u{7}b", "a+b", &long] {
+            assert!(Signer::from_seed(name, &[7; 32]).is_none(), "{name:?}");
+            assert!(PublicKey::parse(&PublicKey::new(name, point).to_string()).is_none(), "{name:?}");
+        }
+        assert!(Signer::from_seed(long.split_at(1).1, &[7; 32]).is_some());
+    }
+
+    #[test]
+    fn a_key_of_another_algorithm_or_without_its_armour_is_not_read() {
+        let other = |bytes: &[u8]| STANDARD.encode([&[0x02], bytes].concat());
+        let public = signer().public().clone();
+        assert!(PublicKey::parse(&format!("{}+{}+{}", public.name, public.id_hex(), other(&public.point))).is_none());
+        let text = Signer::encode("gw.example/audit", &[7; 32]).unwrap();
+        let (head, _) = text.rsplit_once('+').unwrap();
+        assert!(Signer::decode("gw.example/audit", &format!("{head}+{}\n", other(&[7; 32]))).is_none());
+        assert!(Signer::decode("gw.example/audit", text.strip_prefix("PRIVATE+KEY+").unwrap()).is_none());
+    }
+
+    #[test]
     fn another_key_of_the_same_name_does_not_verify() {
         let other = Signer::from_seed("gw.example/audit", &[8; 32]).unwrap();
         let note = other.sign(42, [9; 32]);

@@ -9,11 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-
-use crate::secret::Digest;
 
 /// Text that is usually a constant of this program.
 pub type Text = Cow<'static, str>;
@@ -132,7 +128,7 @@ pub struct Record {
     /// The client's address, after trusted proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<IpAddr>,
-    /// The TLS version: `1.2` or `1.3`.
+    /// The TLS version: `TLSv1.2` or `TLSv1.3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Text>,
     /// The SHA-256 fingerprint of the client certificate, in lower-case hexadecimal.
@@ -159,7 +155,7 @@ pub struct Record {
     /// Whether the emergency access of the policies was used.
     #[serde(default, skip_serializing_if = "is_false")]
     pub break_glass: bool,
-    /// A handle of the access token: see [`Record::token`]. Never the token, never its `jti`.
+    /// A handle of the access token: see [`Digest::handle`](crate::secret::Digest::handle). Never the token, never its `jti`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// The granted scopes, separated by spaces.
@@ -307,43 +303,6 @@ impl Record {
         }
     }
 
-    /// Notes the handle of a token: the first 128 bits of its SHA-256, in hexadecimal. Tokens have at least 128 bits of
-    /// entropy, so the handle links the records of one token and gives nobody the token.
-    pub fn token(&mut self, token: &str) {
-        let mut hex = Digest::of(token).to_hex();
-        hex.truncate(32);
-        self.jti = Some(hex);
-    }
-
-    /// Notes a raw query string (without `?`) or form body: the parameters' names, reduced to `[A-Za-z0-9_.:-]` and 64
-    /// characters, and the whole in base64, where the values of credentials (`access_token`, `code`, …) became `-`. At
-    /// most 64 names and 8 KiB are kept; what was cut ends in `…`.
-    pub fn query(&mut self, raw: &str) {
-        let mut kept = String::with_capacity(raw.len().min(MAX_QUERY));
-        self.query_names.clear();
-        for (number, pair) in raw.split('&').filter(|pair| !pair.is_empty()).enumerate() {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decoded = form_urlencoded::parse(name.as_bytes()).next().map(|(name, _)| name).unwrap_or_default();
-            if number == MAX_NAMES || kept.len() + pair.len() > MAX_QUERY {
-                kept.push('…');
-                break;
-            }
-            self.query_names.push(clean(&decoded));
-            if !kept.is_empty() {
-                kept.push('&');
-            }
-            kept.push_str(name);
-            if pair.contains('=') {
-                let base = decoded.split([':', '.']).next().unwrap_or_default();
-                let among = |names: &[&str]| names.iter().any(|name| base.eq_ignore_ascii_case(name));
-                let secret = among(&CREDENTIALS) || (self.kind != EventKind::Fhir && among(&OAUTH_CREDENTIALS));
-                kept.push('=');
-                kept.push_str(if secret { "-" } else { value });
-            }
-        }
-        self.query_raw = (!kept.is_empty()).then(|| STANDARD.encode(kept));
-    }
-
     /// Whether somebody was authenticated when this was recorded.
     pub(super) fn is_authenticated(&self) -> bool {
         self.client_id.is_some() || self.sub.is_some()
@@ -365,46 +324,15 @@ impl Record {
     }
 }
 
-/// Parameters whose value is a credential. Names are compared without case and without FHIR modifiers.
-const CREDENTIALS: [&str; 10] = [
-    "access_token",
-    "refresh_token",
-    "id_token",
-    "id_token_hint",
-    "token",
-    "code_verifier",
-    "client_secret",
-    "client_assertion",
-    "assertion",
-    "password",
-];
-
-/// Those that are a credential in the grant path only: `code` is also a FHIR search parameter.
-const OAUTH_CREDENTIALS: [&str; 2] = ["code", "launch"];
-
-const MAX_NAMES: usize = 64;
-const MAX_QUERY: usize = 8 * 1024;
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-fn clean(name: &str) -> String {
-    name.chars()
-        .take(64)
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-') { c } else { '?' })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
     use super::*;
-
-    fn decoded(record: &Record) -> String {
-        String::from_utf8(STANDARD.decode(record.query_raw.as_deref().unwrap()).unwrap()).unwrap()
-    }
 
     #[test]
     fn absent_fields_are_not_written_and_the_order_is_fixed() {
@@ -419,41 +347,12 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_a_query_lose_their_value() {
-        let mut record = Record::new(EventKind::Fhir);
-        record.query("patient=p1&access%5Ftoken=SECRET&ID_token:exact=SECRET&code=8867-4&_id=3");
-        assert_eq!(decoded(&record), "patient=p1&access%5Ftoken=-&ID_token:exact=-&code=8867-4&_id=3");
-        assert_eq!(record.query_names, ["patient", "access_token", "ID_token:exact", "code", "_id"]);
-    }
-
-    #[test]
-    fn an_authorization_code_is_a_credential_in_the_grant_path() {
-        let mut record = Record::new(EventKind::Token);
-        record.query("grant_type=authorization_code&code=SECRET&code_verifier=SECRET");
-        assert_eq!(decoded(&record), "grant_type=authorization_code&code=-&code_verifier=-");
-    }
-
-    #[test]
-    fn an_endless_query_is_cut() {
-        let mut record = Record::new(EventKind::Fhir);
-        record.query(&"name=a&".repeat(10_000));
-        assert_eq!(record.query_names.len(), MAX_NAMES);
-        assert!(decoded(&record).ends_with('…'));
-        record.query(&format!("a={}", "b".repeat(100_000)));
-        assert_eq!(decoded(&record), "…");
-    }
-
-    #[test]
-    fn a_name_cannot_smuggle_control_characters() {
-        let mut record = Record::new(EventKind::Fhir);
-        record.query("a%0Ab%3C=1");
-        assert_eq!(record.query_names, ["a?b?"]);
-    }
-
-    #[test]
-    fn a_token_leaves_a_handle_of_128_bits() {
-        let mut record = Record::new(EventKind::Fhir);
-        record.token("abc");
-        assert_eq!(record.jti.as_deref(), Some("ba7816bf8f01cfea414140de5dae2223"));
+    fn whoever_is_known_by_client_or_by_user_is_no_stranger() {
+        let mut record = Record::new(EventKind::Login);
+        assert!(!record.is_authenticated());
+        record.sub = Some("ada".to_owned());
+        assert!(record.is_authenticated());
+        (record.sub, record.client_id) = (None, Some("app".to_owned()));
+        assert!(record.is_authenticated());
     }
 }

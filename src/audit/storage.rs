@@ -208,6 +208,41 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
+    /// A device that knows no sync says so when it is asked for one.
+    #[test]
+    fn a_sync_reaches_the_disk_and_a_new_file_is_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut storage = Directory::open(directory.path()).unwrap();
+        for name in ["synced", "new"] {
+            std::os::unix::fs::symlink("/dev/null", directory.path().join(name)).unwrap();
+        }
+        storage.append("synced", b"one\n").unwrap();
+        assert_eq!(storage.sync("synced").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(storage.create("new").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn whoever_reads_a_file_that_is_replaced_has_all_of_the_old_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut storage = Directory::open(directory.path()).unwrap();
+        storage.replace("a", b"old").unwrap();
+        let mut old = File::open(directory.path().join("a")).unwrap();
+        storage.replace("a", b"new").unwrap();
+        let mut read = String::new();
+        old.read_to_string(&mut read).unwrap();
+        assert_eq!((read.as_str(), fs::read(directory.path().join("a")).unwrap()), ("old", b"new".to_vec()));
+    }
+
+    #[test]
+    fn a_line_is_never_longer_than_the_longest() {
+        let mut line = Vec::new();
+        let long = [vec![b'x'; usize::try_from(MAX_LINE).unwrap()], b"\n".to_vec()].concat();
+        assert_eq!(read_line(&mut long.as_slice(), &mut line).unwrap(), Found::Torn);
+        assert_eq!(line.len() as u64, MAX_LINE);
+        let (_, shorter) = long.split_at(1);
+        assert_eq!(read_line(&mut &*shorter, &mut line).unwrap(), Found::Line);
+    }
+
     #[test]
     fn a_file_is_cut_only_to_what_it_has() {
         let directory = tempfile::tempdir().unwrap();

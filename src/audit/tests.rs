@@ -1,17 +1,23 @@
 //! The promises, on a storage that takes them word for word: what was not synced is lost in a crash.
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
+mod bounds;
 mod crash;
 mod failure;
 mod memory;
+mod opened;
 mod ordinary;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Audit, Entry, EventKind, Open, Options, Outcome, Recorded, Unrecorded};
 use crate::clock::Clock;
 use memory::Memory;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options under which nothing happens but what the test does.
 fn options(directory: &Path) -> Options {
@@ -23,8 +29,34 @@ fn options(directory: &Path) -> Options {
     options
 }
 
+/// What `test` says in the operational log, as far as its own thread does.
+fn told(test: impl FnOnce()) -> String {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&said);
+    let writer = move || Kept(Arc::clone(&kept));
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    tracing::subscriber::with_default(subscriber, test);
+    let said = said.lock().unwrap();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a test, which fails when it waits for something that does not come.
 fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(test)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.unwrap() })
 }
 
 fn start(memory: &Memory, options: Options) -> Audit {

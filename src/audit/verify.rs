@@ -8,13 +8,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead};
 use std::path::Path;
 
+use super::checkpoints::{Next, Stored};
 use super::keys;
 use super::line::{GENESIS, Head};
-use super::log::{CHECKPOINTS, segment_start};
+use super::log::segment_start;
 use super::merkle::{self, Frontier, Hash};
 use super::note::{Checkpoint, Note, PublicKey};
 use super::storage::{Found, names, read_line, reader};
@@ -82,7 +82,7 @@ pub fn verify(directory: &Path, options: &VerifyOptions) -> io::Result<Report> {
         time: String::new(),
         clock_steps: None,
         repairs: Vec::new(),
-        stored: Stored::open(directory)?,
+        stored: Stored::beside(directory)?,
         anchored: VecDeque::new(),
         keys,
         report: Report {
@@ -114,7 +114,7 @@ pub fn command_verify(directory: &Path, anchored: Option<&Path>) -> Result<Strin
     let mut options = VerifyOptions::default();
     if let Some(path) = anchored {
         let unreadable = |error: io::Error| format!("the checkpoint `{}` cannot be read: {error}", path.display());
-        let mut notes = Stored { reader: Some(Box::new(BufReader::new(File::open(path).map_err(unreadable)?))) };
+        let mut notes = Stored::kept(path).map_err(unreadable)?;
         loop {
             match notes.next().map_err(unreadable)? {
                 Next::Note(note) | Next::Torn(note) if !note.trim().is_empty() => options.anchored.push(note),
@@ -372,57 +372,5 @@ impl Walk {
             self.report.notices.push(format!("repairs are told by the records {}", list.join(", ")));
         }
         self.report
-    }
-}
-
-/// The checkpoints of a file, one after the other.
-struct Stored {
-    reader: Option<Box<dyn BufRead>>,
-}
-
-enum Next {
-    Note(String),
-    /// Text at the end that is not followed by an empty line.
-    Torn(String),
-    End,
-}
-
-impl Stored {
-    /// Those that are there now: a log may be written while it is read, and what a checkpoint covers is there before it.
-    fn open(directory: &Path) -> io::Result<Self> {
-        match reader(directory, CHECKPOINTS, 0) {
-            Ok(reader) => {
-                let length = reader.get_ref().metadata()?.len();
-                Ok(Self { reader: Some(Box::new(reader.take(length))) })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self { reader: None }),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The text up to the empty line after the signatures.
-    fn next(&mut self) -> io::Result<Next> {
-        const LONGEST: usize = 64 * 1024;
-        let Some(reader) = &mut self.reader else { return Ok(Next::End) };
-        let (mut text, mut line) = (Vec::new(), Vec::new());
-        let mut signed = false;
-        loop {
-            match read_line(reader.as_mut(), &mut line)? {
-                Found::End if text.is_empty() => return Ok(Next::End),
-                Found::Line if line.is_empty() && signed => {
-                    return Ok(Next::Note(String::from_utf8_lossy(&text).into_owned()));
-                }
-                Found::Line if text.len() < LONGEST => {
-                    signed |= line.starts_with("— ".as_bytes());
-                    text.extend_from_slice(&line);
-                    text.push(b'\n');
-                }
-                Found::Line => return Ok(Next::Note(String::new())),
-                Found::End | Found::Torn => {
-                    text.extend_from_slice(&line);
-                    return Ok(Next::Torn(String::from_utf8_lossy(&text).into_owned()));
-                }
-            }
-        }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     /// The bytes that may still be queued.
     pub(super) room: Semaphore,
     pub(super) aggregate: Aggregate,
+    /// Records that became durable.
+    pub(super) records: AtomicU64,
     /// Records that could not be queued.
     pub(super) lost: AtomicU64,
     pub(super) tap: broadcast::Sender<Arc<str>>,
@@ -172,6 +174,9 @@ impl Writer {
         let time = time_text(self.shared.clock.now());
         let first = self.log.append(&time, bodies);
         self.shared.healthy.store(first.is_ok(), Ordering::Release);
+        if let Ok(first) = &first {
+            self.shared.records.fetch_add(self.log.size() + 1 - first, Ordering::Relaxed);
+        }
         if first.is_ok() && self.shared.tap.receiver_count() > 0 {
             for line in self.log.lines() {
                 let _ = self.shared.tap.send(Arc::from(line));

@@ -64,7 +64,7 @@ pub struct Principal {
     pub client_id: String,
     /// Our grant, the unit of revocation.
     pub grant_id: String,
-    /// SHA-256 of `jti` in hex, shortened: names the token in records without being it.
+    /// See [`Digest::handle`]; empty where there is no token.
     pub token_handle: String,
     /// The scopes, compiled once per distinct scope text.
     pub scopes: Arc<Scopes>,
@@ -327,15 +327,18 @@ impl Authenticator {
             None => None,
             Some(cnf) => Some(Thumbprint::parse(&cnf.jkt).ok_or(Refusal::Unauthenticated(TokenProblem::Invalid))?),
         };
-        let known = Known { principal: Arc::new(self.principal(claims)), proof: Arc::new(Verified(())), key, keys };
+        let known = Known {
+            principal: Arc::new(self.principal(claims, digest.handle())),
+            proof: Arc::new(Verified(())),
+            key,
+            keys,
+        };
         self.known.insert(digest, known.clone());
         Ok(known)
     }
 
-    fn principal(&self, claims: AccessTokenClaims) -> Principal {
+    fn principal(&self, claims: AccessTokenClaims, token_handle: String) -> Principal {
         let scopes = self.compiled.get_with(claims.scope.clone(), || Arc::new(Scopes::compile(&claims.scope)));
-        let mut token_handle = Digest::of(&claims.jti).to_hex();
-        token_handle.truncate(24);
         Principal {
             patient: match claims.patient {
                 None => Context::Absent,
@@ -376,7 +379,7 @@ impl Authenticator {
             Some(_) => "patient/Patient.rs patient/Encounter.rs",
             None => "user/Patient.rs user/Encounter.rs",
         };
-        let mut principal = self.principal(AccessTokenClaims {
+        let claims = AccessTokenClaims {
             iss: user.iss.clone(),
             sub: user.sub.clone(),
             aud: self.here.audience.clone(),
@@ -391,7 +394,8 @@ impl Authenticator {
             fhir_user: user.fhir_user.clone(),
             roles: user.roles.clone(),
             ..AccessTokenClaims::default()
-        });
+        };
+        let mut principal = self.principal(claims, String::new());
         // `user/` scopes ask who the user is in FHIR. On our own pages that is nobody's business: the login knows the person
         // and the roles, and a person without an entry in the FHIR server must be able to choose a patient.
         if user.fhir_user.is_none() {

@@ -218,8 +218,12 @@ pub struct Fhir {
 /// The audit log.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Directory of the log's segments, checkpoints and key.
+    /// Directory of the log's segments and checkpoints, and of its key unless that is elsewhere.
     pub directory: PathBuf,
+    /// What the log is called in its checkpoints: no two logs have one name.
+    pub name: String,
+    /// The private checkpoint key, where it does not lie in the directory.
+    pub key_file: Option<PathBuf>,
     /// Whether answers are released that could not be recorded.
     pub on_failure: OnAuditFailure,
 }

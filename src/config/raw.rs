@@ -63,7 +63,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, mut root: Section<'t>, directory
             "`shared = true` in [state] needs `directory` in [audit]: each process writes an audit log of its own",
         );
     }
-    let audit = audit_of(reader, audit, directory, &state_directory);
+    let audit = audit_of(reader, audit, directory, (&state_directory, state_shared), &server.origin);
     let policies = root.table(reader, "policies").map(|mut section| {
         let path = section.required(reader, "directory", "\"policies\"");
         reader.close(&section);
@@ -351,10 +351,13 @@ fn audit_of<'t>(
     reader: &mut Reader<'t>,
     section: Option<Section<'t>>,
     directory: &Path,
-    state_directory: &Path,
+    state: (&Path, bool),
+    origin: &Url,
 ) -> Audit {
     let mut section = section.unwrap_or_else(|| empty_section(reader, "[audit]"));
     let path = section.string(reader, "directory");
+    let name = section.string(reader, "name");
+    let key_file = section.string(reader, "key_file").map(|path| directory.join(path.value));
     let on_failure = section.choice(
         reader,
         "on_failure",
@@ -362,8 +365,19 @@ fn audit_of<'t>(
         OnAuditFailure::Deny,
     );
     reader.close(&section);
+    let (state_directory, shared) = state;
     let directory = path.map_or_else(|| state_directory.join("audit"), |path| directory.join(path.value));
-    Audit { directory, on_failure }
+    let host = origin.host_str().unwrap_or("firebreak");
+    let name = name.map_or_else(|| log_name(host, &directory, shared), |name| name.value);
+    Audit { directory, name, key_file, on_failure }
+}
+
+/// The name of a log that nobody named: that of the host, and of the directory too where the host has several.
+fn log_name(host: &str, directory: &Path, shared: bool) -> String {
+    match directory.file_name().filter(|_| shared) {
+        Some(own) => format!("{host}/{}", own.to_string_lossy()),
+        None => host.to_owned(),
+    }
 }
 
 fn tokens_of<'t>(reader: &mut Reader<'t>, section: Option<Section<'t>>) -> Tokens {

@@ -46,6 +46,20 @@ fn a_small_file_is_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
+fn an_audit_log_has_a_name_that_no_other_has_and_its_key_may_lie_elsewhere() {
+    let audit =
+        |sections: &str| Config::parse(&format!("{GOOD}{sections}"), Path::new("/etc/firebreak")).unwrap().audit;
+    let alone = audit("");
+    assert_eq!((alone.name.as_str(), alone.key_file), ("localhost", None));
+    let shared = "\n[state]\ndirectory = \"s\"\nshared = true\n[audit]\ndirectory = ";
+    assert_eq!(audit(&format!("{shared}\"logs/one\"")).name, "localhost/one");
+    assert_eq!(audit(&format!("{shared}\"logs/two\"")).name, "localhost/two");
+    assert_eq!(audit(&format!("{shared}\"logs/two\"\nname = \"gw.example/b\"")).name, "gw.example/b");
+    let elsewhere = audit("\n[audit]\nkey_file = \"keys/log.key\"").key_file;
+    assert_eq!(elsewhere.as_deref(), Some(Path::new("/etc/firebreak/keys/log.key")));
+}
+
+#[test]
 fn all_mistakes_are_told_at_once_each_with_its_line() {
     let text = r#"
 [server]

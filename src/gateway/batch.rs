@@ -64,10 +64,7 @@ impl Gateway {
         open.record().status = Some(result.as_ref().map_or_else(Refusal::status, Releasable::status).as_u16());
         let outcome = result.as_ref().map_or_else(Refusal::outcome, |_| Outcome::Released);
         match open.close(outcome, result).await {
-            Ok(recorded) => {
-                self.metrics.audit_record();
-                recorded.into_inner()
-            }
+            Ok(recorded) => recorded.into_inner(),
             Err(_) => Err(Refusal::Unavailable("audit_unavailable")),
         }
     }

@@ -86,7 +86,7 @@ impl Record {
         self.sub = Some(principal.subject.clone());
         self.fhir_user = principal.fhir_user.as_ref().map(|(resource_type, id)| format!("{resource_type}/{id}"));
         self.roles.clone_from(&principal.roles);
-        self.jti = Some(principal.token_handle.clone());
+        self.jti = Some(principal.token_handle.clone()).filter(|handle| !handle.is_empty());
         self.scopes = Some(principal.scope_text.clone());
         self.patient = match &principal.patient {
             Context::Patient(id) => Some(id.to_string()),

@@ -19,7 +19,7 @@ use super::{
 use crate::audit::{Audit, Decision, EventKind, Open, Outcome, Recorded, Unaudited};
 use crate::cors::{self, Sharing};
 use crate::listen::{Body, Inbound, full};
-use crate::oauth::error::OAuthError;
+use crate::oauth::error::{ErrorCode, OAuthError};
 
 /// Answers a request to `endpoint`. What may change state runs to its recorded outcome, also when the client hangs up.
 pub async fn respond(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: Inbound) -> Recorded<Response<Body>> {
@@ -307,6 +307,7 @@ fn unavailable(status: StatusCode, retry_after: u32) -> Response<Body> {
     let body = r#"{"error":"temporarily_unavailable","error_description":"try again after the seconds that Retry-After names"}"#;
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
+    response.extensions_mut().insert(ErrorCode("temporarily_unavailable"));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -85,7 +85,12 @@ pub(super) fn config() -> Config {
         },
         state_directory: "/nonexistent".into(),
         state_shared: false,
-        audit: config::Audit { directory: "/nonexistent".into(), on_failure: config::OnAuditFailure::Deny },
+        audit: config::Audit {
+            directory: "/nonexistent".into(),
+            name: "localhost".to_owned(),
+            key_file: None,
+            on_failure: config::OnAuditFailure::Deny,
+        },
         policies: None,
         outbound_ca: None,
         tokens: config::Tokens {

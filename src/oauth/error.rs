@@ -15,6 +15,10 @@ pub struct OAuthError {
     pub description: &'static str,
 }
 
+/// The `error` of a response, in its extensions: for those who count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorCode(pub &'static str);
+
 /// The kinds of [`OAuthError`], each with its `error` code and status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthErrorKind {
@@ -191,6 +195,7 @@ impl OAuthError {
         let body = serde_json::json!({ "error": self.code(), "error_description": self.description });
         let mut response = Response::new(Bytes::from(body.to_string()));
         *response.status_mut() = self.status();
+        response.extensions_mut().insert(ErrorCode(self.code()));
         let headers = response.headers_mut();
         uncacheable_json(headers);
         match self.kind {

@@ -171,8 +171,8 @@ pub async fn build(config: Arc<Config>, clock: Clock, demo: Option<Box<dyn Besid
 /// How the audit log of this configuration is run.
 #[must_use]
 pub fn audit_options(config: &Config) -> audit::Options {
-    let name = config.server.origin.host_str().unwrap_or("firebreak").to_owned();
-    let mut options = audit::Options::new(config.audit.directory.clone(), name);
+    let mut options = audit::Options::new(config.audit.directory.clone(), config.audit.name.clone());
+    options.key_file.clone_from(&config.audit.key_file);
     options.on_failure = match config.audit.on_failure {
         OnAuditFailure::Deny => audit::OnFailure::Deny,
         OnAuditFailure::DangerAllowAndAlarm => audit::OnFailure::DangerAllowAndAlarm,
@@ -256,11 +256,11 @@ impl Parts {
                 Some(admin.map_err(|error| StartError::because(&format!("server.admin {address}"), error))?)
             }
         };
-        let (healthy, upstream) = (origin.audit.clone(), origin.gateway.upstream.clone());
+        let upstream = origin.gateway.upstream.clone();
         metrics.watch(Live {
             open: listener.open(),
             certificates: certificates.clone(),
-            audit_healthy: Box::new(move || healthy.healthy()),
+            audit: origin.audit.clone(),
             searches: Box::new(move || searches(&upstream)),
         });
         let (healthy, heard) = (origin.audit.clone(), Arc::clone(&revocations));

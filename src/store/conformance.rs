@@ -85,6 +85,10 @@ async fn an_expired_entry_is_absent_for_every_operation(store: &dyn Store) {
     assert_eq!(store.spend(Kind::Code, Kind::SpentCode, key, entry("m", 900), 100).await.unwrap(), None);
     assert_eq!(store.read(Kind::SpentCode, key, 100).await.unwrap(), None);
     assert!(store.list(Kind::Code, None, 100, 10).await.unwrap().is_empty());
+    let owner = Digest::of("owner");
+    store.put(Kind::Code, key, Entry { owner: Some(owner), ..entry("a", 100) }).await.unwrap();
+    assert!(store.list(Kind::Code, Some(owner), 100, 10).await.unwrap().is_empty());
+    assert_eq!(store.list(Kind::Code, Some(owner), 99, 10).await.unwrap().len(), 1);
     store.remove(Kind::Code, key).await.unwrap();
 }
 

@@ -55,6 +55,6 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(10), left).await.unwrap();
         assert!(store.read(Kind::Code, Digest::of("new"), 0).await.unwrap().is_some());
         stop.cancel();
-        sweeping.await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), sweeping).await.unwrap().unwrap();
     }
 }

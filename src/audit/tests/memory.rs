@@ -18,6 +18,8 @@ pub(super) struct State {
     files: BTreeMap<String, Content>,
     /// The disk crashes at this operation, counted from now.
     pub(super) crash_after: Option<u32>,
+    /// What the directory does not let anybody do.
+    pub(super) refuses: Option<Change>,
     /// Each append writes half and fails in this way.
     pub(super) append_fails: Option<io::ErrorKind>,
     /// So many syncs fail, once those before them went well.
@@ -29,6 +31,15 @@ pub(super) struct State {
     pub(super) free: Option<u64>,
     pub(super) syncs: u32,
     waiting: u32,
+}
+
+/// A change of a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A new file.
+    Create,
+    /// A file in place of another.
+    Replace,
 }
 
 #[derive(Clone, Default)]
@@ -112,6 +123,9 @@ impl Storage for Memory {
 
     fn create(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.operation()?;
+        if state.refuses == Some(Change::Create) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let empty = state.files.entry(name.to_owned()).or_default().cached.is_empty();
         if empty { Ok(()) } else { Err(io::ErrorKind::AlreadyExists.into()) }
     }
@@ -170,6 +184,9 @@ impl Storage for Memory {
 
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.operation()?;
+        if state.refuses == Some(Change::Replace) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let content = Content { cached: bytes.to_vec(), durable: bytes.to_vec(), dropped: Vec::new() };
         state.files.insert(name.to_owned(), content);
         Ok(())

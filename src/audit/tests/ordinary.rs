@@ -1,13 +1,14 @@
 //! What happens when nothing goes wrong, and when a log is opened again.
 
 use std::fs;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use super::super::log::{CHECKPOINTS, RESUME};
 use super::super::record::Ending;
 use super::super::recorded::Why;
-use super::super::{StartError, VerifyOptions, verify};
-use super::{Audit, Clock, EventKind, Memory, Outcome, entries, kinds, open, options, record, run, start};
+use super::super::{OnFailure, Options, StartError, Unaudited, VerifyOptions, verify};
+use super::{Audit, Clock, EventKind, Memory, Outcome, PATIENCE, entries, kinds, open, options, record, run, start};
 
 #[test]
 fn records_that_queue_during_a_sync_share_the_next_one() {
@@ -44,7 +45,11 @@ fn an_exchange_that_is_dropped_is_recorded_as_aborted() {
     drop(open(&audit, "hung up"));
     run(audit.shutdown());
     let entries = entries(&memory.lines());
+    let version = format!("firebreak {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(entries.first().unwrap().record.detail, Some(version), "who wrote it");
     let aborted = &entries.get(1).unwrap().record;
+    let whence = (aborted.listener.as_deref(), aborted.client_ip);
+    assert_eq!(whence, (Some("public"), Some([203, 0, 113, 7].into())));
     assert_eq!((aborted.request_id.as_deref(), aborted.outcome), (Some("hung up"), Some(Ending::Aborted)));
 }
 
@@ -58,8 +63,12 @@ fn strangers_who_hang_up_or_turn_out_to_be_strangers_are_counted() {
     }
     let stranger = audit.open(EventKind::Fhir, "r", [198, 51, 100, 1].into(), "public");
     assert_eq!(stranger.abandon_as_refused_unauthenticated("token_expired", 401).into_inner(), 401);
+    let page = audit.open(EventKind::Authorization, "r", [198, 51, 100, 1].into(), "public");
+    assert_eq!(page.abandon_as_unaudited(Unaudited::StaticPage, 200).into_inner(), 200);
     run(audit.shutdown());
     let entries = entries(&memory.lines());
+    let unaudited = entries.iter().find(|entry| entry.record.kind == EventKind::Unaudited).unwrap();
+    assert_eq!(unaudited.record.counts.get("static_page"), Some(&1));
     let counted = entries.iter().map(|entry| (entry.record.reason.as_deref(), entry.record.count));
     let counted: Vec<_> = counted.filter(|(reason, _)| reason.is_some()).collect();
     assert_eq!(counted, [(Some("aborted"), Some(3)), (Some("token_expired"), Some(1))]);
@@ -80,6 +89,33 @@ fn a_change_is_written_down_before_it_is_forwarded() {
     });
     let outcome = entries(&memory.lines()).get(2).unwrap().record.clone();
     assert_eq!((outcome.outcome, outcome.reason.as_deref()), (Some(Ending::Failed), Some("upstream_timeout")));
+}
+
+#[test]
+fn an_answer_that_is_taken_back_is_told_as_one_that_did_not_leave() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let audit = start(&memory, options(directory.path()));
+    run(async {
+        audit.withdraw(record(&audit, "given").await.unwrap());
+        audit.withdraw(audit.unaudited(Unaudited::Discovery, ()));
+        audit.shutdown().await;
+    });
+    let entries = entries(&memory.lines());
+    let corrected = entries.iter().filter(|entry| entry.record.kind == EventKind::Unreleased);
+    assert_eq!(corrected.map(|entry| entry.record.refers.clone()).collect::<Vec<_>>(), [[2]]);
+}
+
+/// What `docs/audit.md` promises.
+#[test]
+fn a_log_is_run_as_it_is_documented_unless_somebody_says_otherwise() {
+    let options = Options::new("log", "gw.example");
+    assert_eq!(options.on_failure, OnFailure::Deny);
+    assert_eq!(options.deadline, Duration::from_secs(2));
+    assert_eq!((options.checkpoint_every, options.checkpoint_records), (Duration::from_secs(30), 20_000));
+    assert_eq!((options.floor_bytes, options.reserve_bytes), (32 << 20, 256 << 20));
+    assert_eq!((options.aggregate_every, options.aggregate_entries), (Duration::from_secs(60), 1_024));
+    assert_eq!((options.queue_bytes, options.segment_bytes), (16 << 20, 256 << 20));
 }
 
 #[test]
@@ -113,10 +149,45 @@ fn each_checkpoint_is_handed_out_and_the_last_covers_everything() {
         audit.shutdown().await;
     });
     let anchored = told.lock().unwrap().clone();
-    assert!(anchored.len() >= 3, "{anchored:?}");
+    let sizes: Vec<u64> = anchored.iter().map(|note| note.lines().nth(1).unwrap().parse().unwrap()).collect();
+    assert!(sizes.windows(2).all(|pair| matches!(pair, [a, b] if a < b && b - a <= 2)), "{sizes:?}");
     assert!(anchored.last().unwrap().starts_with("test.example/audit\n7\n"), "{anchored:?}");
     let report = verify(directory.path(), &VerifyOptions { anchored: anchored.clone(), ..Default::default() }).unwrap();
     assert_eq!((report.covered, report.anchored, report.bad), (7, anchored.len() as u64, None));
+}
+
+#[test]
+fn a_checkpoint_is_due_some_time_after_the_oldest_record_that_none_covers() {
+    let directory = tempfile::tempdir().unwrap();
+    let (sender, notes) = mpsc::channel();
+    let mut options = options(directory.path());
+    options.checkpoint_every = Duration::from_millis(50);
+    options.on_checkpoint = Some(Arc::new(move |note| sender.send(note.to_owned()).unwrap()));
+    let audit = Audit::start(options, Clock::system()).unwrap();
+    let _ = run(record(&audit, "the only one")).unwrap();
+    let mut covered = 0;
+    while covered < 2 {
+        let note = notes.recv_timeout(PATIENCE).unwrap();
+        covered = note.lines().nth(1).unwrap().parse().unwrap();
+    }
+    run(audit.shutdown());
+}
+
+#[test]
+fn no_two_checkpoints_say_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path());
+    options.segment_bytes = 1;
+    options.checkpoint_records = 1;
+    let audit = Audit::start(options, Clock::system()).unwrap();
+    run(async {
+        for number in 0..5 {
+            let _ = record(&audit, &number.to_string()).await.unwrap();
+        }
+        audit.shutdown().await;
+    });
+    let report = verify(directory.path(), &VerifyOptions::default()).unwrap();
+    assert_eq!((report.records, report.checkpoints), (7, 8), "the first is over nothing");
 }
 
 #[test]
@@ -185,6 +256,17 @@ fn segment(directory: &tempfile::TempDir) -> std::path::PathBuf {
 }
 
 #[test]
+fn a_copy_of_a_segment_under_a_name_of_its_own_is_no_part_of_the_log() {
+    let directory = finished_log();
+    for name in ["segment-1.jsonl", "segment-00000000000000000008.jsonl.bak", "segment-+0000000000000000008.jsonl"] {
+        fs::copy(segment(&directory), directory.path().join(name)).unwrap();
+    }
+    run(Audit::start(options(directory.path()), Clock::system()).unwrap().shutdown());
+    let report = verify(directory.path(), &VerifyOptions::default()).unwrap();
+    assert_eq!((report.records, report.bad), (9, None));
+}
+
+#[test]
 fn a_torn_end_is_moved_aside_and_told() {
     let directory = finished_log();
     let mut bytes = fs::read(segment(&directory)).unwrap();
@@ -250,6 +332,31 @@ fn a_key_that_anybody_can_read_is_refused() {
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(Audit::start(options(directory.path()), Clock::system()), Err(StartError::Key(_))));
+}
+
+#[test]
+fn the_key_may_lie_elsewhere() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut options = options(directory.path());
+    options.key_file = Some(elsewhere.path().join("log.key"));
+    for _ in 0..2 {
+        run(Audit::start(options.clone(), Clock::system()).unwrap().shutdown());
+    }
+    assert!(elsewhere.path().join("log.key").exists() && !directory.path().join("checkpoint.key").exists());
+    let public = fs::read_to_string(directory.path().join("checkpoint.pub")).unwrap();
+    assert_eq!(public.lines().count(), 1, "the same key signs after the next start: {public}");
+}
+
+/// A device that knows no sync says so when it is asked for one: what a crash could take away is not used.
+#[test]
+fn a_key_is_durable_before_anything_is_signed_with_it() {
+    for (name, private) in [("checkpoint.new", false), ("checkpoint.pub", true)] {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/null", directory.path().join(name)).unwrap();
+        assert!(matches!(Audit::start(options(directory.path()), Clock::system()), Err(StartError::Io(_))), "{name}");
+        assert_eq!(directory.path().join("checkpoint.key").exists(), private, "{name}");
+        assert!(!directory.path().join(CHECKPOINTS).exists());
+    }
 }
 
 #[test]

@@ -89,14 +89,16 @@ async fn the_files_are_private_even_in_a_directory_that_was_not() {
     let state = directory.path().join("state");
     std::fs::create_dir(&state).unwrap();
     std::fs::set_permissions(&state, Permissions::from_mode(0o755)).unwrap();
-    std::fs::write(state.join(FILE_NAME), b"").unwrap();
-    std::fs::set_permissions(state.join(FILE_NAME), Permissions::from_mode(0o644)).unwrap();
+    for name in [FILE_NAME, "firebreak.lock", "firebreak.prepare.lock"] {
+        std::fs::write(state.join(name), b"").unwrap();
+        std::fs::set_permissions(state.join(name), Permissions::from_mode(0o644)).unwrap();
+    }
     let store = SqliteStore::open(&state).unwrap();
     store.put(Kind::Grant, Digest::of("key"), entry("a")).await.unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
     let files: Vec<_> = std::fs::read_dir(&state).unwrap().map(|file| file.unwrap().path()).collect();
-    assert!(files.len() >= 3, "{files:?}");
+    assert!(files.len() >= 5, "{files:?}");
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
@@ -153,4 +155,72 @@ async fn an_operation_that_fails_writes_nothing_of_its_group_and_the_next_works(
     assert_eq!(store.read(Kind::Grant, key, 1).await.unwrap(), None);
     store.put(Kind::Grant, key, entry("whole")).await.unwrap();
     assert_eq!(store.read(Kind::Grant, key, 1).await.unwrap(), Some(entry("whole")));
+}
+
+#[tokio::test]
+async fn a_sweep_removes_everything_that_expired_in_however_many_steps() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let all = 2 * SWEEP_STEP + 1;
+    let fill = store.writer.run(move |connection| {
+        (0..all).try_for_each(|number| write(connection, Kind::Code, Digest::of(&number.to_string()), &entry("a")))
+    });
+    fill.await.unwrap();
+    store.put(Kind::Code, Digest::of("lives"), Entry { expires: 101, ..entry("a") }).await.unwrap();
+    assert_eq!(store.sweep(100).await.unwrap(), u64::from(all));
+    assert_eq!(store.list(Kind::Code, None, 0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_is_synced_before_it_is_acknowledged_and_no_schema_is_trusted() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let pragma = |name: &'static str| {
+        store.writer.run(move |connection| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)))
+    };
+    // https://www.sqlite.org/pragma.html#pragma_synchronous: with WAL, 2 (FULL) syncs the log after each transaction.
+    assert_eq!(pragma("synchronous").await.unwrap(), 2);
+    assert_eq!(pragma("trusted_schema").await.unwrap(), 0);
+    let mode = store
+        .reader
+        .run(|connection| connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0)));
+    assert_eq!(mode.await.unwrap(), "wal");
+}
+
+#[tokio::test]
+async fn writes_that_queue_during_a_commit_share_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let wal = directory.path().join("firebreak.db-wal");
+    let (begun, running) = mpsc::channel();
+    let (go_on, held) = mpsc::channel::<()>();
+    let holding = store.writer.run(move |_| {
+        let _ = begun.send(());
+        let _ = held.recv();
+        Ok(())
+    });
+    running.recv().unwrap();
+    let before = wal.metadata().unwrap().len();
+    let puts: Vec<_> =
+        (0..200).map(|number| store.put(Kind::Grant, Digest::of(&number.to_string()), entry("a"))).collect();
+    go_on.send(()).unwrap();
+    holding.await.unwrap();
+    for put in puts {
+        put.await.unwrap();
+    }
+    // Each commit writes a frame of 4120 bytes or more for each page that it changes.
+    let written = wal.metadata().unwrap().len() - before;
+    assert!(written < 100 * 4_120, "{written} bytes for 200 writes");
+}
+
+#[tokio::test]
+async fn a_write_waits_for_that_of_another_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let other = Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; DELETE FROM entry").unwrap();
+    let put = store.put(Kind::Grant, Digest::of("key"), entry("a"));
+    std::thread::sleep(Duration::from_millis(200));
+    other.execute_batch("COMMIT").unwrap();
+    put.await.unwrap();
 }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
-use firebreak::audit::{Bad, Report, VerifyOptions, command_verify, verify};
+use firebreak::audit::{Audit, Bad, PublicKey, Report, VerifyOptions, command_verify, verify};
+use firebreak::clock::Clock;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -268,4 +270,142 @@ fn the_command_tells_good_from_bad() {
     assert!(text.starts_with("BAD at record 21: the record is missing"), "{text}");
     fs::write(&anchor, "nothing").unwrap();
     assert!(command_verify(log.path(), Some(&anchor)).is_err());
+}
+
+#[test]
+fn anchored_checkpoints_may_come_in_any_order_and_each_of_them_must_be_one() {
+    let log = good_log();
+    let checkpoints = fs::read_to_string(log.path().join("checkpoints")).unwrap();
+    let parts: Vec<_> = checkpoints.split_inclusive("\n\n").collect();
+    let mut notes: Vec<String> = parts.chunks(2).map(<[&str]>::concat).collect();
+    notes.reverse();
+    let anchor = log.path().join("anchor");
+    let told = |text: &str| {
+        fs::write(&anchor, text).unwrap();
+        command_verify(log.path(), Some(&anchor))
+    };
+    let text = told(&notes.concat()).unwrap();
+    assert!(text.contains(&format!("{} anchored", notes.len())), "{text}");
+    for none in ["", "\n\n\n", "nothing", "a\nb\n\n— c d\n\n", &format!("{}\nnothing", notes.concat())] {
+        assert!(told(none).is_err(), "{none}");
+    }
+    assert!(command_verify(log.path(), Some(&log.path().join("not there"))).is_err());
+}
+
+#[test]
+fn the_keys_that_are_given_count_and_those_beside_the_log_do_not() {
+    let log = good_log();
+    let keys = |directory: &Path| -> Vec<PublicKey> {
+        let text = fs::read_to_string(directory.join("checkpoint.pub")).unwrap();
+        text.lines().map(|line| PublicKey::parse(line).unwrap()).collect()
+    };
+    let other = tempfile::tempdir().unwrap();
+    write_log(other.path(), 1);
+    let with = |keys| verify(log.path(), &VerifyOptions { keys, ..VerifyOptions::default() }).unwrap();
+    assert!(with(keys(log.path())).is_good());
+    assert!(with(keys(other.path())).bad.unwrap().what.contains("not signed by a key of this log"));
+}
+
+#[test]
+fn a_log_rewritten_by_who_has_its_key_shows_against_an_anchored_checkpoint() {
+    let log = good_log();
+    let anchored = last_checkpoint(log.path());
+    let forged = tempfile::tempdir().unwrap();
+    fs::copy(log.path().join("checkpoint.key"), forged.path().join("checkpoint.key")).unwrap();
+    write_log(forged.path(), 60);
+    assert!(report(forged.path()).is_good());
+    let bad = against(forged.path(), &anchored).bad.unwrap();
+    assert!(bad.what.contains("the anchored checkpoint was signed for") && bad.through == 62, "{bad:?}");
+}
+
+#[test]
+fn checkpoints_that_are_missing_in_disorder_or_none_are_noticed() {
+    let log = good_log();
+    let path = log.path().join("checkpoints");
+    let good = fs::read_to_string(&path).unwrap();
+    let parts: Vec<_> = good.split_inclusive("\n\n").collect();
+    let notes: Vec<String> = parts.chunks(2).map(<[&str]>::concat).collect();
+    let with = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut notes = notes.clone();
+        change(&mut notes);
+        fs::write(&path, notes.concat()).unwrap();
+        report(log.path())
+    };
+    assert!(with(&|_| {}).is_good());
+    assert!(with(&|notes| notes.swap(3, 4)).bad.unwrap().what.contains("not in order"));
+    assert!(with(&|notes| notes.insert(3, "a\nb\n\n— c d\n\n".to_owned())).bad.unwrap().what.contains("is not one"));
+    assert!(!with(&|notes| notes.push("x\n".repeat(50_000))).is_good(), "nothing that long is read");
+    assert!(with(&Vec::clear).bad.unwrap().what.contains("no checkpoint beside the log"));
+    fs::remove_file(&path).unwrap();
+    let bad = bad(log.path());
+    assert_eq!((bad.seq, &*bad.what), (1, "there is no checkpoint beside the log"));
+}
+
+#[test]
+fn a_changed_record_that_the_next_but_one_cannot_tell_of_is_within_what_is_named() {
+    let log = good_log();
+    change_lines(log.path(), |lines| {
+        let line = lines.get_mut(19).unwrap();
+        *line = line.replace("\"patients\":[\"p1\"]", "\"patients\":[\"p2\"]");
+        *lines.get_mut(21).unwrap() = "nothing".to_owned();
+    });
+    let bad = bad(log.path());
+    assert!(bad.seq <= 20 && bad.through >= 20 && bad.through - bad.seq <= 1, "{bad:?}");
+}
+
+#[test]
+fn a_clock_that_went_back_is_told_and_the_order_is_right_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    for seconds in [1_795_395_723, 1_795_395_423, 1_795_395_424] {
+        let audit = Audit::start(options(directory.path()), Clock::fixed(seconds)).unwrap();
+        run(async {
+            record(&audit, "one").await.unwrap();
+            audit.shutdown().await;
+        });
+    }
+    let report = report(directory.path());
+    assert!(report.is_good() && report.records == 9, "{report}");
+    assert!(report.to_string().contains("the clock went back 1 times, first at record 4"), "{report}");
+}
+
+#[test]
+fn repairs_are_told_by_number_and_not_without_end() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..25 {
+        let audit = start(options(directory.path()));
+        run(audit.shutdown());
+        let last = segments(directory.path()).pop().unwrap();
+        let torn = fs::read(&last).unwrap();
+        fs::write(&last, [torn.as_slice(), b"torn"].concat()).unwrap();
+    }
+    let text = report(directory.path()).to_string();
+    assert!(text.contains("4 bytes at the end are not a whole record"), "{text}");
+    let (_, told) = text.split_once("repairs are told by the records ").unwrap();
+    let numbers: Vec<u64> = told.lines().next().unwrap().split(", ").map(|number| number.parse().unwrap()).collect();
+    assert_eq!(numbers, (0..20).map(|number| 3 + 3 * number).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_log_is_good_at_every_moment_while_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path());
+    options.checkpoint_records = 2;
+    options.segment_bytes = 5_000;
+    let audit = start(options);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            run(async {
+                for _ in 0..500 {
+                    record(&audit, "one").await.unwrap();
+                }
+            });
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            let report = report(directory.path());
+            assert!(report.is_good(), "{report}");
+        }
+    });
+    run(audit.shutdown());
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use firebreak::audit::EventKind;
+use firebreak::audit::{EventKind, OnFailure};
 
 use super::grants::{Browser, SCOPE};
 use crate::world::client::{Connection, Reply};
@@ -97,9 +97,43 @@ fn child() {
         healed(&world).await;
         assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
         // This compares every release with its record.
-        world.finish().await;
+        let told = world.end().await.told;
+        for said in ["the audit log cannot be written", "the audit log can be written again", "audit checkpoint"] {
+            assert!(told.contains(said), "{said} in the operational log");
+        }
     });
     std::io::stdout().write_all(b"stopped, told and healed\n").unwrap();
+}
+
+#[test]
+fn what_is_configured_for_a_log_that_fails_is_what_happens() {
+    let directory = crate::world::directory();
+    let upstream = url::Url::parse("http://127.0.0.1:9/fhir").unwrap();
+    for (configured, expected) in [
+        ("", OnFailure::Deny),
+        ("[audit]\non_failure = \"deny\"\n", OnFailure::Deny),
+        ("[audit]\non_failure = \"danger_allow_and_alarm\"\n", OnFailure::DangerAllowAndAlarm),
+    ] {
+        let settings = Settings { sections: configured.to_owned(), ..Default::default() };
+        let config = crate::world::configuration(directory.path(), upstream.as_str(), &settings);
+        assert_eq!(firebreak::origin::audit_options(&config).on_failure, expected, "{configured}");
+    }
+}
+
+#[test]
+fn the_name_and_the_key_of_a_log_are_those_that_are_configured() {
+    run(async {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let key = elsewhere.path().join("log.key");
+        let sections = format!("[audit]\nname = \"gw.example/b\"\nkey_file = \"{}\"", key.display());
+        let world = World::with(Settings { sections, ..Default::default() }).await;
+        let a = world.token_a();
+        assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
+        let directory = world.audit_directory();
+        assert!(fs::read_to_string(directory.join("checkpoints")).unwrap().starts_with("gw.example/b\n0\n"));
+        assert!(key.exists() && !directory.join("checkpoint.key").exists());
+        world.finish().await;
+    });
 }
 
 fn longest(directory: &Path) -> u64 {

@@ -13,8 +13,9 @@ mod processes;
 
 use std::time::Duration;
 
-use firebreak::audit::Entry;
+use firebreak::audit::Entry as Line;
 use firebreak::clock::Clock;
+use firebreak::store::{Entry, Kind};
 
 use crate::upstream::Answer;
 use crate::world::{Settings, World, request, run};
@@ -27,9 +28,9 @@ impl Arriving {
         Self(world.audit.subscribe())
     }
 
-    async fn next(&mut self) -> Entry {
+    async fn next(&mut self) -> Line {
         let line = tokio::time::timeout(Duration::from_secs(10), self.0.recv()).await;
-        Entry::parse(&line.expect("a record arrives").unwrap()).unwrap()
+        Line::parse(&line.expect("a record arrives").unwrap()).unwrap()
     }
 }
 
@@ -57,6 +58,28 @@ fn a_client_that_hangs_up_leaves_an_aborted_record() {
         let records = world.finish().await;
         let of_it = records.iter().filter(|entry| entry.record.request_id.as_deref() == Some("hung-up"));
         assert_eq!(of_it.count(), 1);
+    });
+}
+
+#[test]
+fn a_store_that_fails_says_why_in_the_operational_log_and_goes_on_when_it_can() {
+    run(async {
+        let world = World::new().await;
+        let store = world.grants.store.clone();
+        let other = rusqlite::Connection::open(world.state.path().join("state/firebreak.db")).unwrap();
+        let key = firebreak::secret::Digest::of("key");
+        let entry = Entry { value: b"{}".to_vec(), expires: i64::MAX, owner: None };
+        other.execute_batch("ALTER TABLE entry RENAME TO gone").unwrap();
+        let refused = store.put(Kind::Grant, key, entry.clone()).await.unwrap_err().to_string();
+        assert!(refused.contains("the operational log says why"), "{refused}");
+        assert!(store.read(Kind::Grant, key, 0).await.is_err());
+        other.execute_batch("ALTER TABLE gone RENAME TO entry").unwrap();
+        store.put(Kind::Grant, key, entry.clone()).await.unwrap();
+        assert_eq!(store.read(Kind::Grant, key, 0).await.unwrap(), Some(entry));
+        let told = world.end().await.told;
+        for said in ["the store could not commit", "the store could not read", "no such table"] {
+            assert!(told.contains(said), "{said} in the operational log");
+        }
     });
 }
 

@@ -11,6 +11,7 @@ mod backend_services;
 mod best_practice;
 mod browser;
 mod consents;
+mod counted;
 mod discovery;
 mod dpop;
 mod ehr;

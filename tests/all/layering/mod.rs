@@ -16,7 +16,7 @@ const LAYERS: [(&str, &str); 31] = [
     (
         "origin",
         "gateway listen admit authenticate authorize forward outbound filter audit grant federation keys clients cors fhir \
-         error config store admin clock",
+         oauth error config store admin clock",
     ),
     // The request path.
     ("listen", "admit audit config clock random"),

@@ -23,6 +23,7 @@ mod refusals;
 mod search_by;
 mod searches;
 mod sizes;
+mod told;
 mod unread;
 mod writes;
 

@@ -1,0 +1,97 @@
+//! The metrics tell what happened: what the clients were answered, and what the log records of it.
+
+use super::*;
+use crate::world::client::Connection;
+use crate::world::{Settings, World, audit_lines, run};
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
+
+async fn metrics(world: &World) -> String {
+    let mut scraper = Connection::open(world.admin.unwrap(), None).await;
+    let request = b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n";
+    scraper.exchange(request, false).await.text().to_owned()
+}
+
+/// The number behind a series; 0 when there is none.
+fn count(metrics: &str, series: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0, |number| number.parse().unwrap())
+}
+
+async fn counting() -> World {
+    World::with(Settings { server: "admin = \"127.0.0.1:0\"".to_owned(), ..settings() }).await
+}
+
+#[test]
+fn each_request_is_counted_under_the_part_that_answered_it() {
+    run(async {
+        let world = counting().await;
+        let given = tokens(&world, "pat", SCOPE).await;
+        let access = text(&given, "access_token");
+        let before = metrics(&world).await;
+        for (route, method, class, line, token, body) in [
+            ("fhir", "GET", "2xx", "GET /fhir/Observation/o1", access, ""),
+            ("fhir", "GET", "4xx", "GET /fhir/Observation/o2", access, ""),
+            ("metadata", "GET", "2xx", "GET /fhir/metadata", "", ""),
+            ("discovery", "GET", "2xx", "GET /fhir/.well-known/smart-configuration", "", ""),
+            ("keys", "GET", "2xx", "GET /jwks", "", ""),
+            ("token", "POST", "4xx", "POST /token", "", "grant_type=x"),
+            ("introspect", "POST", "4xx", "POST /introspect", "", "token=x"),
+            ("introspect", "GET", "2xx", "GET /userinfo", access, ""),
+            ("revoke", "POST", "2xx", "POST /revoke", "", "token=x&client_id=app"),
+            ("launch", "POST", "4xx", "POST /launch-contexts", "", "{}"),
+            ("authorize", "GET", "4xx", "GET /authorize", "", ""),
+            ("manage", "GET", "2xx", "GET /manage", "", ""),
+            ("other", "GET", "4xx", "GET /nothing", "", ""),
+        ] {
+            let headers = if body.is_empty() { [].as_slice() } else { &[FORM] };
+            let reply = world.send(line, token, headers, body).await;
+            let after = metrics(&world).await;
+            let series =
+                format!("firebreak_requests_total{{route=\"{route}\",method=\"{method}\",code_class=\"{class}\"}}");
+            let expected = count(&before, &series) + 1;
+            assert!(count(&after, &series) >= expected, "{line} was answered {}: {series} in {after}", reply.status);
+            let duration = format!("firebreak_request_duration_seconds_count{{route=\"{route}\"}}");
+            assert!(count(&after, &duration) > count(&before, &duration), "{duration} in {after}");
+        }
+        world.finish().await;
+    });
+}
+
+#[test]
+fn each_refusal_of_the_token_endpoint_is_counted_by_its_error() {
+    run(async {
+        let world = counting().await;
+        let wrong = exchange("BAD_CODE");
+        assert_eq!(refusal(&token(&world, &wrong, &[]).await), refused(400, "invalid_grant"));
+        assert_eq!(refusal(&token(&world, &wrong, &[]).await), refused(400, "invalid_grant"));
+        let unknown = [("grant_type", "password"), ("client_id", "app")];
+        assert_eq!(refusal(&token(&world, &unknown, &[]).await), refused(400, "unsupported_grant_type"));
+        tokens(&world, "pat", SCOPE).await;
+        let told = metrics(&world).await;
+        assert_eq!(count(&told, "firebreak_token_failures_total{error=\"invalid_grant\"}"), 2, "{told}");
+        assert_eq!(count(&told, "firebreak_token_failures_total{error=\"unsupported_grant_type\"}"), 1, "{told}");
+        assert_eq!(told.matches("firebreak_token_failures_total{").count(), 2, "{told}");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn each_record_of_the_log_is_counted_whatever_it_tells() {
+    run(async {
+        let world = counting().await;
+        let given = tokens(&world, "pat", SCOPE).await;
+        let access = text(&given, "access_token");
+        assert_eq!(world.get("/fhir/Observation/o1", access).await.status, 200);
+        assert_eq!(world.get("/fhir/Observation/o2", access).await.status, 404);
+        let told = metrics(&world).await;
+        let records = audit_lines(&world.audit_directory()).len() as u64;
+        assert!(records > 5, "a start, a login, a consent, a token, two reads");
+        assert_eq!(count(&told, "firebreak_audit_records_total"), records, "{told}");
+        assert_eq!(count(&told, "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"}"), 1);
+        let denied = "firebreak_authz_decisions_total{decision=\"deny\",reason=\"not_found_or_hidden\"}";
+        assert_eq!(count(&told, denied), 1, "{told}");
+        assert!(count(&told, "firebreak_upstream_duration_seconds_count") >= 1, "{told}");
+        world.finish().await;
+    });
+}
