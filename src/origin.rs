@@ -107,6 +107,8 @@ impl Origin {
             Some(Endpoint::Token) => Route::Token,
             Some(Endpoint::Introspect | Endpoint::UserInfo) => Route::Introspect,
             Some(Endpoint::Revoke) => Route::Revoke,
+            Some(Endpoint::Register | Endpoint::Registered) => Route::Register,
+            Some(Endpoint::Logout | Endpoint::LogoutCallback | Endpoint::BackChannelLogout) => Route::Logout,
             Some(Endpoint::Manage | Endpoint::ManageLogin | Endpoint::ManageProvider) => Route::Manage,
             Some(Endpoint::LaunchContexts) => Route::Launch,
             Some(

@@ -52,6 +52,10 @@ pub enum Route {
     Introspect,
     /// Revocation.
     Revoke,
+    /// Registration of clients.
+    Register,
+    /// Logout, of the user and told by a provider.
+    Logout,
     /// Launch contexts.
     Launch,
     /// What a user or an operator manages.
@@ -77,6 +81,8 @@ impl Route {
             Self::Token => "token",
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
+            Self::Register => "register",
+            Self::Logout => "logout",
             Self::Launch => "launch",
             Self::Manage => "manage",
             Self::Demo => "demo",

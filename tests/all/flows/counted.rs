@@ -42,6 +42,10 @@ fn each_request_is_counted_under_the_part_that_answered_it() {
             ("launch", "POST", "4xx", "POST /launch-contexts", "", "{}"),
             ("authorize", "GET", "4xx", "GET /authorize", "", ""),
             ("manage", "GET", "2xx", "GET /manage", "", ""),
+            ("register", "POST", "4xx", "POST /register", "", "{}"),
+            ("register", "GET", "4xx", "GET /register/app", "", ""),
+            ("logout", "GET", "2xx", "GET /logout", "", ""),
+            ("logout", "POST", "4xx", "POST /logout/back-channel/x", "", "{}"),
             ("other", "GET", "4xx", "GET /nothing", "", ""),
         ] {
             let headers = if body.is_empty() { [].as_slice() } else { &[FORM] };
