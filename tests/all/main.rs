@@ -4,6 +4,7 @@ mod administration;
 mod audit;
 mod clients;
 mod commands;
+mod configuration;
 mod documents;
 mod explain;
 mod faults;
