@@ -25,6 +25,7 @@ async fn a_launch_is_told_over_the_back_channel_and_the_browser_goes_to_the_app(
     let form = "patient=amina-diallo&encounter=amina-diallo-visit-12&app=vitals-app";
     let (head, _) = post(&site, form, &[("origin", ORIGIN)]).await;
     assert_eq!(head.status(), StatusCode::SEE_OTHER);
+    assert_eq!(head.headers().get("referrer-policy").unwrap(), "no-referrer", "who launches is not told");
     let location = head.headers().get(LOCATION).unwrap().to_str().unwrap();
     assert_eq!(location, "https://localhost:8443/app/launch?iss=https%3A%2F%2Flocalhost%3A8443%2Ffhir&launch=h4ndle");
     let posted = gateway.posted.lock().unwrap();

@@ -125,9 +125,19 @@ async fn every_page_keeps_to_its_content_security_policy() {
     audit.send(Arc::from(r#"{"seq":1,"time":"2026-11-16T14:30:00.000Z","kind":"login"}"#)).unwrap();
     for target in PAGES {
         let (head, html) = get(&site, target).await.unwrap();
-        let policy = head.headers().get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
-        assert!(!policy.contains("unsafe") && policy.ends_with("form-action 'self' http://localhost:3000"));
+        let policy = head.headers().get(CONTENT_SECURITY_POLICY).unwrap();
+        let expected = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                        base-uri 'none'; frame-ancestors 'none'; form-action 'self' http://localhost:3000";
+        assert_eq!(policy, expected, "{target}");
+        let referrer = if target.starts_with("/app") { "no-referrer" } else { "same-origin" };
+        for (name, value) in [
+            ("referrer-policy", referrer),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(head.headers().get(name).unwrap(), value, "{name} of {target}");
+        }
         assert_eq!(
             html.matches("<script").count(),
             html.matches("<script type=\"module\" src=\"/").count(),
@@ -193,6 +203,19 @@ async fn everything_that_the_pages_load_is_there() {
 }
 
 #[tokio::test]
+async fn the_app_is_at_its_redirect_uri_and_begins_at_its_launch_url() {
+    let site = plain_site();
+    let (head, _) = get(&site, "/app").await.unwrap();
+    assert_eq!(
+        (head.status(), head.headers().get("location").unwrap().to_str().unwrap()),
+        (StatusCode::SEE_OTHER, "/app/")
+    );
+    for (target, script) in [("/app/", "/app/vitals.js"), ("/app/launch?iss=x", "/app/launch.js")] {
+        assert_eq!(attributes(&get(&site, target).await.unwrap().1, "src").last(), Some(&script), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn paths_of_the_gateway_are_left_to_it() {
     let site = plain_site();
     for path in [
@@ -218,8 +241,7 @@ async fn a_page_is_read_and_not_written() {
         (Method::GET, "/ehr/launch", "POST"),
         (Method::POST, "/console/events", "GET, HEAD"),
     ] {
-        let response = site.respond(&method, path, None, &HeaderMap::new(), b"").await;
-        let Some(response) = response else { continue };
+        let response = site.respond(&method, path, None, &HeaderMap::new(), b"").await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert_eq!(response.headers().get(ALLOW).unwrap(), allowed);
     }
