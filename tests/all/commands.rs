@@ -349,12 +349,20 @@ fn the_keys_of_a_running_service_are_listed_and_rotated_from_another_process() {
     let (code, told, _) = run(&["keys", "rotate", "--config", &site.config()]);
     assert_eq!(code, 0);
     assert!(told.contains("made     access-0002.pem") && told.contains("in 10 minutes"), "{told}");
+    assert!(told.contains("the old keys verify for 61 minutes after that"), "{told}");
+    let (_, told, _) = run(&["keys", "list", "--config", &site.config()]);
+    let next = lines(&told).into_iter().find(|line| line.starts_with("access-0002.pem")).unwrap();
+    assert!(
+        next.contains("  signs from 2") && next.split_whitespace().nth(1).unwrap().len() > 8,
+        "its kid, and when: {next}"
+    );
     let (code, _, told) = run(&["keys", "rotate", "--config", &site.config()]);
     assert_eq!(code, 1);
     assert!(told.contains("a rotation is under way already"), "{told}");
     let (code, told, _) = run(&["keys", "rotate", "--compromised", "--config", &site.config()]);
     assert_eq!(code, 0);
     assert_eq!((told.matches("made ").count(), told.matches("removed  ").count()), (3, 6), "{told}");
+    assert!(told.contains("signs now; what the removed keys signed is refused within a second"), "{told}");
     let (_, told, _) = run(&["keys", "list", "--config", &site.config()]);
     assert!(told.starts_with("access-0003.pem  ") && lines(&told).len() == 3, "{told}");
     for line in lines(&told) {

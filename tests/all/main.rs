@@ -2,6 +2,7 @@
 
 mod administration;
 mod audit;
+mod check;
 mod clients;
 mod commands;
 mod configuration;

@@ -261,8 +261,14 @@ async fn the_patient_list_finds_by_name_and_escapes_what_was_typed() {
     let site = plain_site();
     let (_, html) = get(&site, "/ehr").await.unwrap();
     assert_eq!(html.matches("href=\"/ehr/patients/").count(), 24 + 5);
+    let all = html.split("id=\"all\"").nth(1).unwrap();
+    assert!(all.find("Al-Farsi").unwrap() < all.find("Andersen").unwrap(), "by family name");
     let (_, html) = get(&site, "/ehr?q=dial").await.unwrap();
     assert_eq!(html.matches("href=\"/ehr/patients/").count(), 1);
+    for nobody in ["iallo", "dial%2Cnguyen"] {
+        let (_, html) = get(&site, &format!("/ehr?q={nobody}")).await.unwrap();
+        assert_eq!(html.matches("href=\"/ehr/patients/").count(), 0, "{nobody}");
+    }
     let (_, html) = get(&site, "/ehr?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").await.unwrap();
     assert!(!html.contains("<script>") && html.contains("No patient has a name"));
 }
@@ -286,6 +292,11 @@ async fn the_chart_summarises_what_the_store_has() {
     ] {
         assert!(html.contains(text), "{text}");
     }
+    let pressure = "<th scope=\"row\">Blood pressure</th>";
+    let latest = html.split(pressure).nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(html.matches(pressure).count() == 1 && latest.contains("16 Nov 2026"), "the latest alone: {latest}");
+    assert_eq!(html.matches("<option").count(), 1 + 8, "the latest visits, and none");
+    assert!(!html.contains(['{', '}']), "units as people write them");
     let (head, _) = get(&plain_site(), "/ehr/patients/nobody").await.unwrap();
     assert_eq!(head.status(), StatusCode::NOT_FOUND);
 }
