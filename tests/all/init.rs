@@ -1,6 +1,9 @@
 //! `firebreak init` as a process: a gateway that is ready, and what is told of it.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use argon2::password_hash::PasswordVerifier;
 use argon2::{Argon2, PasswordHash};
 use firebreak::config::Config;
@@ -88,4 +91,55 @@ fn a_server_that_is_not_there_leaves_nothing_behind() {
         assert_eq!(code, 2, "{bad}");
         assert!(told.contains("must be an absolute http or https URL without user, query and fragment"), "{told}");
     }
+}
+
+/// A server of a software that says what it is, with a patient and a practitioner.
+fn peopled() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap_or_default();
+            let asked = String::from_utf8_lossy(&head[..read]).into_owned();
+            let body = if asked.starts_with("GET /fhir/metadata") {
+                r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"Larkspur Server"}}"#
+                    .to_owned()
+            } else {
+                let of = if asked.starts_with("GET /fhir/Patient") { "Patient" } else { "Practitioner" };
+                format!(
+                    r#"{{"resourceType":"Bundle","type":"searchset","entry":[{{"resource":{{"resourceType":"{of}","id":"x1"}}}}]}}"#
+                )
+            };
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nConnection: close\r\n";
+            let _ = stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        }
+    });
+    base
+}
+
+#[test]
+fn the_first_users_are_people_of_the_server() {
+    let parent = tempfile::tempdir().unwrap();
+    let (server, directory) = (peopled(), parent.path().join("gateway"));
+    let arguments = ["init", "--upstream", &server, "--directory", directory.to_str().unwrap()];
+    let (code, told, errors) = run(&arguments);
+    assert_eq!(code, 0, "{errors}");
+    for expected in
+        ["speaks FHIR 4.0.1 (Larkspur Server)\n", "two users and the client", "   Practitioner/x1\n", "   Patient/x1\n"]
+    {
+        assert!(told.contains(expected), "lacks `{expected}`: {told}");
+    }
+    assert!(!told.contains("the server has no"), "{told}");
+    let config = Config::load(&directory.join("firebreak.toml")).unwrap();
+    let roles: Vec<_> =
+        config.users.iter().map(|user| (user.roles.concat(), user.fhir_user.clone().unwrap())).collect();
+    let expected = [("clinician", "Practitioner/x1"), ("patient", "Patient/x1")];
+    assert_eq!(roles, expected.map(|(role, user)| (role.to_owned(), user.to_owned())));
+    let file = parent.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let below = file.join("gateway");
+    let (code, _, told) = run(&["init", "--upstream", &server, "--directory", below.to_str().unwrap()]);
+    assert!(code == 1 && told.contains("/file/gateway/firebreak.toml` cannot be written: "), "{told}");
 }

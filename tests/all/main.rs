@@ -17,6 +17,7 @@ mod interference;
 mod keys;
 mod layering;
 mod leaks;
+mod questions;
 mod request_path;
 mod upstream;
 mod wire;
