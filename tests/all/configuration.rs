@@ -138,6 +138,7 @@ fn sections_that_are_needed_or_are_none_are_told() {
         }
         assert!(told.iter().all(|(_, message)| !message.contains('\n')), "one line each: {told:?}");
     }
+    assert_eq!(told("[fhir]\nupstream = 1\n").iter().filter(|(_, message)| message.contains("upstream")).count(), 1);
     // With `danger_plain_http`, [tls] may be missing; a path is made of plain segments.
     for (path, good) in [
         ("/fhir", true),

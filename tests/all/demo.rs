@@ -149,7 +149,7 @@ fn a_demonstration_is_one_origin_on_loopback_with_two_logins_and_tells_its_addre
 
     let paths = ["/", "/ehr", "/app/", "/console", "/fhir/metadata", "/fhir/Patient/amina-diallo"];
     let replies = demo.get(&paths);
-    let statuses: Vec<&str> = replies.iter().map(|reply| &reply[9..12]).collect();
+    let statuses: Vec<&str> = replies.iter().map(|reply| reply.split(' ').nth(1).unwrap()).collect();
     assert_eq!(statuses, ["200", "200", "200", "200", "200", "401"], "the pages, and the gateway beside them");
     assert!(replies[0].contains("24 invented patients"), "{}", replies[0]);
 
@@ -166,7 +166,7 @@ fn a_demonstration_takes_another_port_but_no_directory_of_others() {
     let (code, _, told) = run(&["demo", "--directory", directory]);
     assert_eq!(code, 2, "{told}");
     assert!(told.contains("a demonstration is running in") && told.contains("name another --directory"), "{told}");
-    assert_eq!(&demo.get(&["/ehr"])[0][9..12], "200", "it goes on");
+    assert!(demo.get(&["/ehr"])[0].starts_with("HTTP/1.1 200 "), "it goes on");
 
     let others = tempfile::tempdir().unwrap();
     fs::create_dir(others.path().join("state")).unwrap();

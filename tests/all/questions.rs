@@ -1,5 +1,5 @@
 //! What `firebreak explain` makes of a question: the configuration that decides, the parts of a token, standard input.
-#![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed assumption fails the test")]
 
 use std::fs;
 use std::io::Write;
