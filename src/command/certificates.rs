@@ -91,4 +91,31 @@ mod tests {
         clock.advance((DAYS + 1) * 86_400);
         assert!(Certificates::load_at(&tls, clock).unwrap_err().to_string().contains("ended on"));
     }
+
+    #[test]
+    fn an_authority_vouches_for_its_server_alone() {
+        use rustls::client::danger::ServerCertVerifier;
+        use rustls_pki_types::pem::PemObject;
+        use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+        let clock = Clock::fixed(1_795_000_000);
+        let made = make(&["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()], &clock).unwrap();
+        let authority = CertificateDer::from_pem_slice(made.authority.as_bytes()).unwrap();
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(made.chain.as_bytes()).map(Result::unwrap).collect();
+        assert_eq!(chain.get(1), Some(&authority), "the chain is whole");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.clone()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_795_000_000));
+        let is_good = |name: &str| {
+            let name = ServerName::try_from(name.to_owned()).unwrap();
+            verifier.verify_server_cert(chain.first().unwrap(), &[], &name, &[], now).is_ok()
+        };
+        assert!(is_good("localhost") && is_good("127.0.0.1") && is_good("::1") && !is_good("fhir.example"));
+        let holds = |part: &[u8]| authority.windows(part.len()).any(|window| window == part);
+        // basicConstraints: an authority, none below it; nameConstraints is there (RFC 5280 sections 4.2.1.9 and 4.2.1.10).
+        assert!(holds(&[0x30, 6, 1, 1, 0xff, 2, 1, 0]) && holds(&[6, 3, 0x55, 0x1d, 0x1e]));
+        const { assert!(DAYS <= 825, "browsers refuse more") };
+    }
 }

@@ -27,7 +27,9 @@ pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, dire
         );
     }
     let client_name = section.string(reader, "client_name").map_or_else(|| client_id.value.clone(), |name| name.value);
+    let before = reader.told();
     let authentication = authentication(reader, &mut section, directory);
+    let mut written = Written { authentication: reader.told() > before, ..Written::default() };
     let secret_sent = section.choice(
         reader,
         "token_endpoint_auth_method",
@@ -35,13 +37,18 @@ pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, dire
         SecretSent::default(),
     );
     let (token_endpoint_auth_signing_alg, assertion_audience) = assertions(reader, &mut section);
-    let ehr_section = section.table(reader, "ehr");
+    let mut ehr_section = section.table(reader, "ehr");
+    if let Some(ehr) = &mut ehr_section {
+        "[client.ehr]".clone_into(&mut ehr.name);
+    }
     let redirect_uris = redirect_uris(reader, &mut section, "redirect_uris");
     let post_logout_redirect_uris = self::redirect_uris(reader, &mut section, "post_logout_redirect_uris");
     let introspects = section.flag(reader, "introspects").unwrap_or(false);
     let launch_urls = launch_urls(reader, &mut section);
     let origins = origins(reader, &mut section);
+    let before = reader.told();
     let scope = scope(reader, &mut section);
+    written.scope = reader.told() > before;
     let roles = section.strings(reader, "roles");
     let has_lifetime = section.has("access_token_lifetime");
     let (least, most, otherwise) = (Duration::from_secs(30), Duration::from_secs(3600), Duration::from_secs(300));
@@ -64,9 +71,11 @@ pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, dire
         &[("objects", FhirContextForm::Objects), ("strings", FhirContextForm::Strings)],
         FhirContextForm::default(),
     );
+    let before = reader.told();
     let grant_types = grant_types(reader, &mut section);
+    written.grant_types = reader.told() > before;
     let ehr = ehr_section.map(|section| ehr(reader, section));
-    let redirects_written = section.has("redirect_uris");
+    written.redirects = section.has("redirect_uris");
     reader.close(&section);
     let client = Client {
         client_id: client_id.value,
@@ -96,8 +105,18 @@ pub(super) fn client<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, dire
         access_token_lifetime,
         roles: values(roles),
     };
-    agree(reader, line, &client, redirects_written);
+    agree(reader, line, &client, written);
     client
+}
+
+/// What of a client was written at all, and what was told of already: what follows from that is not told beside it.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
+struct Written {
+    redirects: bool,
+    authentication: bool,
+    scope: bool,
+    grant_types: bool,
 }
 
 /// The scopes, each of which is one.
@@ -114,21 +133,22 @@ fn scope<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> String {
 }
 
 /// What the keys of one client say must go together.
-fn agree(reader: &mut Reader<'_>, line: usize, client: &Client, redirects_written: bool) {
+fn agree(reader: &mut Reader<'_>, line: usize, client: &Client, told: Written) {
     let has_keys = client.authentication.is_private_key_jwt();
     let acts_for_itself = client.grant_types.contains(&GrantType::ClientCredentials);
     let has_no_users = client.ehr.is_some() || client.introspects || (acts_for_itself && client.grant_types.len() == 1);
     let requirements = [
         (
-            has_no_users || redirects_written,
+            told.grant_types || has_no_users || told.redirects,
             "lacks `redirect_uris`; for instance `redirect_uris = [\"https://app.example/callback\"]`",
         ),
         (
-            !client.introspects || !matches!(client.authentication, ClientAuthentication::None),
+            told.authentication || !client.introspects || !matches!(client.authentication, ClientAuthentication::None),
             "has `introspects` and cannot authenticate; give `client_secret_sha256`, `jwks_file` or `jwks_uri`",
         ),
         (
-            client.secret_sent == SecretSent::Either
+            told.authentication
+                || client.secret_sent == SecretSent::Either
                 || matches!(client.authentication, ClientAuthentication::Secret(_)),
             "has `token_endpoint_auth_method`, which says where a secret is sent, and lacks `client_secret_sha256`",
         ),
@@ -137,19 +157,19 @@ fn agree(reader: &mut Reader<'_>, line: usize, client: &Client, redirects_writte
             "has `dpop_nonces` and `dpop = \"off\"`: its proofs are not looked at",
         ),
         (
-            client.ehr.is_none() || has_keys,
+            told.authentication || client.ehr.is_none() || has_keys,
             "has [client.ehr] and lacks `jwks_file` or `jwks_uri`: an EHR authenticates by its key",
         ),
         (
-            !acts_for_itself || has_keys,
+            told.authentication || !acts_for_itself || has_keys,
             "may use \"client_credentials\" and lacks `jwks_file` or `jwks_uri`: a backend service authenticates by its key",
         ),
         (
-            !acts_for_itself || client.scope.split_whitespace().any(|scope| scope.starts_with("system/")),
+            told.scope || !acts_for_itself || client.scope.split_whitespace().any(|scope| scope.starts_with("system/")),
             "may use \"client_credentials\" and has no `system/` scope in `scope`, which is the most it can be granted",
         ),
         (
-            acts_for_itself || (client.roles.is_empty() && client.access_token_lifetime.is_none()),
+            told.grant_types || acts_for_itself || (client.roles.is_empty() && client.access_token_lifetime.is_none()),
             "has `roles` or `access_token_lifetime`, which are for \"client_credentials\" among its `grant_types`",
         ),
     ];

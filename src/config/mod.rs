@@ -38,7 +38,7 @@ pub use clients::{
 pub use error::ConfigError;
 pub use provider::{ClaimMapping, FhirUserClaim, Provider, ProviderAuthentication};
 pub use reader::{Mistake, parse_duration};
-pub use scope::unknown_scopes;
+pub use scope::{meant_scopes, unknown_scopes};
 #[cfg(test)]
 pub(crate) use tests::providers as providers_for_test;
 

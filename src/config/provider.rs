@@ -123,7 +123,10 @@ fn provider<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &P
     let user_types = user_types(reader, &mut section);
     let roles = values(section.strings(reader, "roles"));
     let rp_initiated_logout = section.flag(reader, "rp_initiated_logout").unwrap_or(true);
-    let claims = section.table(reader, "claims");
+    let mut claims = section.table(reader, "claims");
+    if let Some(claims) = &mut claims {
+        "[provider.claims]".clone_into(&mut claims.name);
+    }
     let claims = claims.map_or_else(ClaimMapping::default, |section| mapping(reader, section, &roles, &user_types));
     reader.close(&section);
     Provider {
@@ -231,10 +234,14 @@ fn mapping<'t>(
     user_types: &[String],
 ) -> ClaimMapping {
     let fhir_user = section.string(reader, "fhir_user").and_then(|text| fhir_user(reader, &text, user_types));
-    let mapped = section.table(reader, "role_map").map(|section| section.pairs(reader)).unwrap_or_default();
+    let mapped = section.table(reader, "role_map").map(|mut section| {
+        "[provider.claims.role_map]".clone_into(&mut section.name);
+        section.pairs(reader)
+    });
+    let mapped = mapped.unwrap_or_default();
     let claim = section.string(reader, "roles");
     if let (None, Some((_, first))) = (&claim, mapped.first()) {
-        reader.mistake(first.line, "`role_map` needs `roles` in [claims]: the claim whose values it maps");
+        reader.mistake(first.line, "`role_map` needs `roles` in [provider.claims]: the claim whose values it maps");
     }
     let mut role_map = BTreeMap::new();
     for (word, role) in mapped {
@@ -269,7 +276,7 @@ fn fhir_user(reader: &mut Reader<'_>, text: &At<String>, user_types: &[String]) 
     }) else {
         reader.mistake(
             text.line,
-            "`fhir_user` in [claims] must name a claim, as \"fhirUser\", or be a template, as \"Practitioner/{employee_number}\"",
+            "`fhir_user` in [provider.claims] must name a claim, as \"fhirUser\", or be a template, as \"Practitioner/{employee_number}\"",
         );
         return None;
     };
@@ -363,7 +370,7 @@ client_id = "c"
             (8, "must be one of Patient"),
             (10, "unknown key `colour`"),
             (12, "must name a claim"),
-            (13, "needs `roles` in [claims]"),
+            (13, "needs `roles` in [provider.claims]"),
             (13, "not among the `roles`"),
             (19, "makes a Patient"),
             (20, "occurs twice"),

@@ -268,6 +268,7 @@ fn fhir<'t>(reader: &mut Reader<'t>, mut section: Section<'t>, directory: &Path)
             );
             None
         }
+        None if section.has("upstream") => None,
         None => {
             reader.mistake(line, "[fhir] lacks `upstream`; for instance `upstream = \"http://127.0.0.1:8080/fhir\"`");
             None

@@ -52,6 +52,11 @@ impl<'t> Reader<'t> {
         self.mistakes.push(Mistake { line, message: message.into() });
     }
 
+    /// How many mistakes were told of so far.
+    pub(super) fn told(&self) -> usize {
+        self.mistakes.len()
+    }
+
     pub(super) fn finish(mut self) -> Vec<Mistake> {
         self.mistakes.sort_by_key(|mistake| mistake.line);
         self.mistakes

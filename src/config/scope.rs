@@ -39,6 +39,16 @@ pub fn unknown_scopes(scopes: &str, introspects: bool) -> Vec<String> {
     found
 }
 
+/// `scopes` with each unknown one as it was meant, or with `otherwise` in its place where nobody knows.
+#[must_use]
+pub fn meant_scopes(scopes: &str, otherwise: &str) -> String {
+    let as_meant = |text: &str| match Scope::parse(text) {
+        Scope::Unknown(_) => meant(text).unwrap_or_else(|| otherwise.to_owned()),
+        _ => text.to_owned(),
+    };
+    scopes.split_whitespace().map(as_meant).collect::<Vec<_>>().join(" ")
+}
+
 /// The scope that comes nearest, when one comes near.
 fn meant(text: &str) -> Option<String> {
     let of_resource = resource(text);

@@ -145,7 +145,7 @@ impl DemoSite {
             "/demo/icon.svg" => page::asset("image/svg+xml", include_str!("assets/icon.svg")),
             "/ehr" => ehr::worklist(&self.settings, query),
             "/console" => self.console.page(&self.settings),
-            "/console/events" if reading => self.console.events(&self.settings, query, headers),
+            "/console/events" => self.console.events(&self.settings, query, headers),
             "/console/console.js" => page::script(include_str!("assets/console.js")),
             _ => match path.strip_prefix("/ehr/patients/") {
                 Some(id) => ehr::chart(&self.settings, id),

@@ -75,7 +75,11 @@ fn recorded(site: &Site) -> Vec<(String, String, String)> {
                 let line: Value = serde_json::from_str(line).unwrap();
                 if line["kind"] == "administration" {
                     let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-                    assert!(text("detail").contains("(uid "), "who did it is told: {line}");
+                    let me = format!("(uid {}", rustix::process::getuid().as_raw());
+                    assert!(
+                        text("detail").contains(&me) && !text("detail").contains("of ``"),
+                        "who, and where: {line}"
+                    );
                     found.push((text("action"), text("target"), text("outcome")));
                 }
             }
@@ -103,8 +107,11 @@ fn grants_are_listed_and_revoked_without_a_server_and_each_act_is_in_the_log() {
         assert_eq!(code, 0, "{err}");
         out
     };
+    put(&store, Kind::GrantUse, "g1", &1_795_400_000_i64, None);
     let table = list(&[]);
     assert_eq!(table.lines().count(), 4, "{table}");
+    assert_eq!(table.matches("2026-11-23T02:13:20Z").count(), 1, "when it was used: {table}");
+    assert!(table.lines().skip(1).all(|row| row.contains("2026-11-23T01:02:03Z")), "since when: {table}");
     for part in ["GRANT", "g1", "ada", "growth", "p7", "2026-11-23T01:02:03Z", "patient/*.rs offline_access"] {
         assert!(table.contains(part), "{part}: {table}");
     }
@@ -114,7 +121,22 @@ fn grants_are_listed_and_revoked_without_a_server_and_each_act_is_in_the_log() {
         (&json[0]["grant_id"], &json[0]["sub"], &json[0]["last_used"]),
         (&"g3".into(), &"ben".into(), &Value::Null)
     );
+    let used: Value = serde_json::from_str(&list(&["--json", "--client", "growth", "--user", "ada"])).unwrap();
+    assert_eq!(used[0]["last_used"], "2026-11-23T02:13:20Z");
+    let members: Vec<_> =
+        ["iss", "fhirUser", "patient", "scope", "since", "expires"].map(|name| json[0][name].as_str()).into();
+    let expected = [
+        "https://localhost",
+        "Practitioner/p1",
+        "p7",
+        "patient/*.rs offline_access",
+        "2026-11-23T01:02:03Z",
+        "2096-10-02T07:06:40Z",
+    ];
+    assert_eq!(members, expected.map(Some));
     assert_eq!(list(&["--client", "nobody's"]).trim(), "no grants");
+    assert_eq!(list(&["--user", "ben", "--issuer", "https://elsewhere.example"]).trim(), "no grants");
+    assert_eq!(list(&["--user", "ben", "--issuer", "https://localhost"]).lines().count(), 2);
 
     let revoke = |more: &[&str]| {
         let config = site.config();
@@ -136,7 +158,7 @@ fn grants_are_listed_and_revoked_without_a_server_and_each_act_is_in_the_log() {
     assert_eq!(revoke(&["g1", "--user", "ada"]).0, 2, "one or the other");
 
     let recorded = recorded(&site);
-    assert_eq!(recorded.iter().filter(|(action, ..)| action == "grants_listed").count(), 3);
+    assert_eq!(recorded.iter().filter(|(action, ..)| action == "grants_listed").count(), 6);
     for id in ["g1", "g2", "g3"] {
         assert_eq!(recorded.iter().filter(|record| **record == told("grant_revoked", id)).count(), 1, "{recorded:?}");
     }
@@ -166,9 +188,24 @@ fn what_an_app_has_not_fetched_yet_and_what_is_remembered_ends_with_the_grants()
         assert_eq!(code, 0, "{err}");
         out.trim().to_owned()
     };
-    for sub in ["ada", "ben", "eve"] {
+    for sub in ["ada", "ben", "eve", "zoe\u{1b}[2J"] {
         fill_more(&store, sub);
     }
+    assert_eq!(revoke(&["pending zoe\u{1b}[2J"]), "1 grant revoked");
+    assert!(
+        !has(&store, Kind::Consent, "growth zoe\u{1b}[2J") && has(&store, Kind::Consent, "chart zoe\u{1b}[2J"),
+        "to this app"
+    );
+    put(
+        &store,
+        Kind::Grant,
+        "odd",
+        &grant("odd", "zoe\u{1b}[2J", "growth"),
+        Some(user_digest("https://localhost", "zoe\u{1b}[2J")),
+    );
+    let (_, table, _) = run(&["grant", "list", "--config", &config]);
+    assert!(table.contains("zoe\u{fffd}[2J") && !table.contains('\u{1b}'), "it does not steer the terminal: {table}");
+    assert_eq!(revoke(&["odd"]), "1 grant revoked");
     assert_eq!(revoke(&["--user", "ada", "--client", "growth"]), "1 grant revoked");
     assert!(has(&store, Kind::RevokedGrant, "pending ada") && !has(&store, Kind::Code, "code ada"));
     assert!(!has(&store, Kind::Consent, "growth ada") && has(&store, Kind::Consent, "chart ada"));
@@ -201,6 +238,31 @@ fn a_running_server_records_what_a_command_did_within_seconds_and_once() {
     assert_eq!(recorded, [told("consents_forgotten", ""), told("grant_revoked", "g1"), told("grant_revoked", "g3")]);
 }
 
+/// What is done to the audit log in the meantime is told, and so is an act that failed.
+#[test]
+fn an_act_that_is_not_recorded_yet_is_told_and_waits() {
+    let site = Site::new("0s");
+    let store = SqliteStore::open(&site.path("state")).unwrap();
+    fill(&store);
+    fs::write(site.path("state/audit"), "a file").unwrap();
+    let (code, out, err) = run(&["grant", "revoke", "--config", &site.config(), "g3"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(
+        err.contains("done, and not recorded yet: ")
+            && err.contains("it is recorded when the audit log can be written"),
+        "{err}"
+    );
+    assert!(has(&store, Kind::RevokedGrant, "g3"));
+    fs::remove_file(site.path("state/audit")).unwrap();
+    let (code, _, err) = run(&["grant", "list", "--config", &site.config()]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        recorded(&site).contains(&told("grant_revoked", "g3")),
+        "the next command records it: {:?}",
+        recorded(&site)
+    );
+}
+
 #[test]
 fn a_state_directory_of_two_owners_is_refused_before_anything_is_touched() {
     let site = Site::new("0s");
@@ -210,5 +272,9 @@ fn a_state_directory_of_two_owners_is_refused_before_anything_is_touched() {
         assert_eq!(code, 1);
         assert!(err.contains("belongs to the user `nobody`; run this as that user"), "{err}");
         assert_eq!(fs::read_dir(site.path("state")).unwrap().count(), 0);
+        // Nor is an audit log of somebody else touched.
+        site.edit("[fhir]", "[audit]\ndirectory = \"state\"\n[state]\ndirectory = \"own\"\n[fhir]");
+        let (code, _, err) = run(&["grant", "list", "--config", &site.config()]);
+        assert!(code == 1 && err.contains("belongs to the user `nobody`") && !site.path("own").exists(), "{err}");
     }
 }

@@ -99,6 +99,37 @@ fn clients_of_every_kind_are_added_listed_and_shown() {
     fs::write(&jwks, serde_json::json!({ "keys": [key] }).to_string()).unwrap();
     done(&site, "add", &with_key);
 
+    let told = done(&site, "add", &[&APP[..], &["--secret", "--id", "told", "--approved"]].concat());
+    let secret_told = told.split("client_secret = ").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(secret_told.len() == 43 && told.contains("(shown this once)"), "{told}");
+    let backend = [
+        "--name",
+        "Registry",
+        "--scope",
+        "system/*.rs",
+        "--jwks",
+        jwks.to_str().unwrap(),
+        "--id",
+        "registry",
+        "--grant-type",
+        "client_credentials",
+        "--role",
+        "backend",
+    ];
+    done(&site, "add", &backend);
+    let launched =
+        [&APP[..], &["--public", "--id", "launched", "--launch-url", "https://growth.example.org/launch"]].concat();
+    done(&site, "add", &launched);
+    let (shown, registry) = (json(&site, "show", &["told"]), json(&site, "show", &["registry"]));
+    assert_eq!((&shown["approved"], &json(&site, "show", &["growth"])["approved"]), (&true.into(), &false.into()));
+    assert_eq!(shown["grant_types"], serde_json::json!(["authorization_code", "refresh_token"]));
+    assert_eq!(registry["roles"], serde_json::json!(["backend"]));
+    assert_eq!(registry["grant_types"], serde_json::json!(["client_credentials"]));
+    assert_eq!(json(&site, "show", &["launched"])["initiate_login_uri"], "https://growth.example.org/launch");
+    for id in ["told", "registry", "launched"] {
+        done(&site, "remove", &[id]);
+    }
+
     let list = json(&site, "list", &[]);
     let column =
         |name: &str| list.as_array().unwrap().iter().map(|row| row[name].as_str().unwrap()).collect::<Vec<_>>();
@@ -187,6 +218,88 @@ fn what_cannot_be_added_is_refused_with_what_was_expected() {
     }
 }
 
+#[test]
+fn what_is_wrong_with_a_jwk_set_file_is_told_beside_the_rest() {
+    let site = site("");
+    let file = site.path("jwks.json");
+    fs::write(&file, "no JSON").unwrap();
+    for (file, expected) in
+        [(file.to_str().unwrap(), "must be a JWK Set: {\"keys\": [...]}"), ("/no/such/file", "cannot be read")]
+    {
+        let rest = ["--jwks", file, "--redirect-uri", "ftp://x"];
+        let (code, _, err) = client(&site, "add", &[&APP[..], &rest].concat());
+        assert_eq!(code, 2);
+        assert!(
+            err.contains(&format!("`{file}` {expected}")) && err.contains("redirect URI `ftp://x` must be"),
+            "{err}"
+        );
+        assert_eq!(err.matches("firebreak: ").count(), 2, "{err}");
+    }
+}
+
+// All at once: what is wrong once the scopes are as they were meant is told with them.
+#[test]
+fn what_a_scope_was_meant_to_be_is_held_against_the_rest() {
+    let site = site("");
+    let add = |scope: &'static str, more: &[&'static str]| {
+        let (code, _, err) = client(&site, "add", &[&["--name", "X", "--scope", scope][..], more].concat());
+        assert_eq!(code, 2, "{scope}: {err}");
+        err.lines().filter(|line| line.starts_with("firebreak: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let backend = ["--jwks-uri", "https://x.example/jwks", "--grant-type", "client_credentials"];
+    let told = add("patient/*.sr", &backend);
+    assert!(told.len() == 2 && told[1].contains("grant_types is expected"), "it has no system/ scope: {told:?}");
+    assert_eq!(add("systm/*.rs", &backend).len(), 1, "it was meant to have one");
+    assert_eq!(add("bogus", &backend).len(), 1, "nobody knows what was meant");
+    let app = ["--public", "--redirect-uri", "https://x.example/cb"];
+    let told = add("system/*.sr", &app);
+    assert!(told.len() == 2 && told[1].contains("of which at least one may be registered here"), "{told:?}");
+    assert_eq!(add("openid patient/Observaton.rs", &app).len(), 1);
+}
+
+#[test]
+fn the_tables_say_what_is_so() {
+    let site = site(
+        "[registration]\n[[client]]\nclient_id = \"posts\"\nredirect_uris = [\"https://p.example/cb\"]\ndpop = \"required\"\napproved = true\n\
+        token_endpoint_auth_method = \"client_secret_post\"\nclient_secret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n\
+        [[client]]\nclient_id = \"keyed\"\njwks_uri = \"https://k.example/jwks\"\nredirect_uris = []\n",
+    );
+    let shown = json(&site, "show", &["posts"]);
+    assert_eq!(shown["redirect_uris"], serde_json::json!(["https://p.example/cb"]));
+    assert_eq!((&shown["dpop_bound_access_tokens"], &shown["approved"]), (&true.into(), &true.into()));
+    assert_eq!(shown["token_endpoint_auth_method"], "client_secret_post");
+    assert_eq!(json(&site, "show", &["keyed"])["token_endpoint_auth_method"], "private_key_jwt");
+    assert_eq!(json(&site, "show", &["filed"])["dpop_bound_access_tokens"], false);
+    done(&site, "add", &[&APP[..], &["--public", "--id", "growth"]].concat());
+    let table = done(&site, "list", &[]);
+    let row = table.lines().find(|line| line.starts_with("growth ")).unwrap();
+    assert!(row.ends_with('Z') && row.contains(" an administrator "), "since when: {row}");
+    // One that is registered in the file too is not served from the store.
+    let text = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), format!("{text}\n[[client]]\nclient_id = \"growth\"\nredirect_uris = []\n")).unwrap();
+    let states = json(&site, "list", &[]);
+    let states: Vec<_> = states.as_array().unwrap().iter().filter(|row| row["client_id"] == "growth").collect();
+    assert_eq!(states.len(), 2, "{states:?}");
+    assert!(states.iter().any(|row| row["state"] == "not served: the configuration file has this id"), "{states:?}");
+    let bare = Site::new("0s");
+    assert_eq!(done(&bare, "list", &[]).trim(), "no clients");
+    let token = done(&site, "token", &["--name", "the lab", "--expires", "1h"]);
+    assert!(token.trim_end().ends_with('Z') && token.contains(" until 2"), "until when: {token}");
+    let (code, _, err) = client(&site, "token", &["--name", "a\u{202e}b"]);
+    assert_eq!(code, 2, "{err}");
+    let made = json(&site, "token", &["--name", "bulk", "--scope", "system/*.rs", "--role", "backend"]);
+    let found = wait(firebreak::clients::initial_access_token::find(
+        &store(&site),
+        made["initial_access_token"].as_str().unwrap(),
+        1,
+    ));
+    let found = found.unwrap().unwrap();
+    assert_eq!(
+        (found.token.roles.as_slice(), found.token.allowed_scope.as_str()),
+        (&["backend".to_owned()][..], "system/*.rs")
+    );
+}
+
 // B1 1
 #[test]
 fn a_client_is_disabled_enabled_and_removed_with_what_it_was_given() {
@@ -219,6 +332,18 @@ fn a_client_is_disabled_enabled_and_removed_with_what_it_was_given() {
     assert!(!is_there(Kind::Grant, "g1") && !is_there(Kind::Consent, "g1") && is_there(Kind::RevokedGrant, "g1"));
     assert!(is_there(Kind::Grant, "g2") && is_there(Kind::Consent, "g2"));
     assert!(wait(registry::find(&store, "growth", 1)).unwrap().is_none());
+    let records = crate::world::audit_lines(&site.path("state/audit"));
+    for (action, times) in [
+        ("client_added", 1),
+        ("client_disabled", 4),
+        ("client_enabled", 4),
+        ("client_removed", 1),
+        ("clients_listed", 2),
+    ] {
+        let told = records.iter().filter(|line| line.contains(&format!("\"action\":\"{action}\""))).collect::<Vec<_>>();
+        assert_eq!(told.len(), times, "{action}: {told:?}");
+        assert!(action == "clients_listed" || told.iter().all(|line| line.contains("\"client_id\":\"")), "{told:?}");
+    }
 }
 
 // R6

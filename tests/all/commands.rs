@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use argon2::password_hash::PasswordVerifier;
+use argon2::{Argon2, PasswordHash};
+use firebreak::secret::Digest;
 use tempfile::TempDir;
 
 use crate::world::{Settings, World};
@@ -325,13 +328,47 @@ fn an_address_that_is_taken_is_named() {
 
 #[test]
 fn a_password_is_read_from_standard_input_and_only_its_hash_is_printed() {
-    let mut child = firebreak(&["password"]).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"correct horse\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty());
-    let hash = String::from_utf8(output.stdout).unwrap();
-    assert!(hash.starts_with("$argon2id$") && !hash.contains("correct"), "{hash}");
+    for typed in ["correct horse\n", "correct horse\r\n", "correct horse"] {
+        let mut child = firebreak(&["password"]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty());
+        let hash = String::from_utf8(output.stdout).unwrap();
+        assert!(hash.starts_with("$argon2id$") && !hash.contains("correct"), "{hash}");
+        let hash = PasswordHash::new(hash.trim_end()).unwrap();
+        assert!(Argon2::default().verify_password(b"correct horse", &hash).is_ok(), "without its line end");
+    }
     assert_eq!(run(&["password"]).0, 2, "no password");
+}
+
+#[test]
+fn a_secret_is_printed_with_the_digest_that_the_configuration_takes() {
+    let (code, told, _) = run(&["secret"]);
+    let value = |name: &str| told.split(&format!("{name} = \"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let secret = value("client_secret       ");
+    assert_eq!((code, Digest::of(&secret).to_hex()), (0, value("client_secret_sha256")));
+}
+
+#[test]
+fn what_the_log_tells_goes_to_standard_error_as_json_at_the_level_that_is_asked_for() {
+    let site = Site::new("0s");
+    let list = |level: Option<&str>| {
+        let mut command = firebreak(&["client", "list", "--config", &site.config()]);
+        command.envs(level.map(|level| ("FIREBREAK_LOG", level)));
+        let output = command.output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "no clients\n");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = list(None);
+    assert!(!told.is_empty() && told.lines().all(|line| line.starts_with('{') && line.contains("\"INFO\"")), "{told}");
+    assert_eq!(list(Some("off")), "");
+    let log = site.path("state/audit");
+    let (code, told, _) = run(&["audit", "verify", log.to_str().unwrap()]);
+    assert!(code == 0 && !told.trim().is_empty(), "what was verified is told: {told}");
+    fs::write(site.path("anchor"), "no checkpoint\n").unwrap();
+    let anchor = site.path("anchor");
+    let (code, _, told) = run(&["audit", "verify", log.to_str().unwrap(), "--anchor", anchor.to_str().unwrap()]);
+    assert_eq!(code, 1, "{told}");
 }
 
 // O9
@@ -349,12 +386,20 @@ fn the_keys_of_a_running_service_are_listed_and_rotated_from_another_process() {
     let (code, told, _) = run(&["keys", "rotate", "--config", &site.config()]);
     assert_eq!(code, 0);
     assert!(told.contains("made     access-0002.pem") && told.contains("in 10 minutes"), "{told}");
+    assert!(told.contains("the old keys verify for 61 minutes after that"), "{told}");
+    let (_, told, _) = run(&["keys", "list", "--config", &site.config()]);
+    let next = lines(&told).into_iter().find(|line| line.starts_with("access-0002.pem")).unwrap();
+    assert!(
+        next.contains("  signs from 2") && next.split_whitespace().nth(1).unwrap().len() > 8,
+        "its kid, and when: {next}"
+    );
     let (code, _, told) = run(&["keys", "rotate", "--config", &site.config()]);
     assert_eq!(code, 1);
     assert!(told.contains("a rotation is under way already"), "{told}");
     let (code, told, _) = run(&["keys", "rotate", "--compromised", "--config", &site.config()]);
     assert_eq!(code, 0);
     assert_eq!((told.matches("made ").count(), told.matches("removed  ").count()), (3, 6), "{told}");
+    assert!(told.contains("signs now; what the removed keys signed is refused within a second"), "{told}");
     let (_, told, _) = run(&["keys", "list", "--config", &site.config()]);
     assert!(told.starts_with("access-0003.pem  ") && lines(&told).len() == 3, "{told}");
     for line in lines(&told) {
@@ -373,6 +418,10 @@ fn the_keys_of_a_running_service_are_listed_and_rotated_from_another_process() {
     }
     serving.signal("TERM");
     assert_eq!(serving.code(), 0);
+    let lines = crate::world::audit_lines(&site.path("state/audit"));
+    let ended =
+        |outcome: &str| lines.iter().filter(|line| line.contains("\"keys_rotated\"") && line.contains(outcome)).count();
+    assert_eq!(ended("\"released\"") - ended("\"failed\""), 1, "what was refused is not told as done: {lines:?}");
 }
 
 #[test]

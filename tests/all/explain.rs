@@ -402,10 +402,20 @@ fn a_revoked_grant_is_told_beside_a_running_gateway() {
         let world = World::new().await;
         let grant = Grant::patient("patient/*.rs", "P1");
         let token = world.token(&grant);
-        assert_eq!(explain(&world, &["--token", &token, "GET /Observation"]).0, 0);
+        let (code, out, _) = explain(&world, &["--token", &format!(" Bearer {token}\n"), "GET /Observation"]);
+        assert_eq!(code, 0, "as it stands in a header: {out}");
+        for expected in
+            ["note: the token is `", "for the client `app`, in the roles clinician\n", "note: its scopes: patient/*.rs"]
+        {
+            assert!(out.contains(expected), "lacks `{expected}`: {out}");
+        }
         firebreak::grant::grants::revoke(&world.grants, &grant.0.gid).await.unwrap();
         let (code, out, _) = explain(&world, &["--token", &token, "GET /Observation"]);
         assert_eq!((code, out.lines().next()), (1, Some("refused: token_revoked (401)")), "{out}");
+        assert!(
+            out.contains("note: its grant was revoked, or its client or user is not registered here any more"),
+            "{out}"
+        );
         world.finish().await;
     });
 }

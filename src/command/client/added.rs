@@ -9,7 +9,7 @@ use super::known::everything;
 use super::{Administration, Configured, Failure, act, pretty};
 use crate::clients::registry;
 use crate::clients::stored::{NEVER, RegisteredBy, StoredClient, terms};
-use crate::config::{is_client_id, unknown_scopes};
+use crate::config::{is_client_id, meant_scopes, unknown_scopes};
 use crate::oauth::metadata::{ClientMetadata, SentMetadata};
 use crate::oauth::redirect_uri;
 use crate::random;
@@ -130,7 +130,7 @@ const GOOD_URL: &str = "https://app.invalid/";
 fn metadata(added: &Added, mistakes: &mut Vec<String>) -> Option<ClientMetadata> {
     let before = mistakes.len();
     // What is told of here has something good in its place below: it is told once, and the rest is looked at.
-    let (mut redirect_uris, mut scope) = (added.redirect_uris.clone(), added.scope.as_str());
+    let (mut redirect_uris, mut scope) = (added.redirect_uris.clone(), added.scope.clone());
     let (mut jwks, mut jwks_uri) = (None, added.jwks_uri.as_deref());
     for uri in &added.redirect_uris {
         if let Err(expected) = redirect_uri::acceptable(uri) {
@@ -141,7 +141,7 @@ fn metadata(added: &Added, mistakes: &mut Vec<String>) -> Option<ClientMetadata>
     let unknown = unknown_scopes(&added.scope, false);
     if !unknown.is_empty() {
         mistakes.extend(unknown);
-        scope = "openid system/*.rs";
+        scope = meant_scopes(&added.scope, "openid system/*.rs");
     }
     match added.jwks.as_deref().map(read_jwks).transpose() {
         Ok(read) => jwks = read,
@@ -172,7 +172,7 @@ fn metadata(added: &Added, mistakes: &mut Vec<String>) -> Option<ClientMetadata>
         "dpop_bound_access_tokens": added.dpop_bound_access_tokens,
         "require_pushed_authorization_requests": added.require_pushed_authorization_requests,
     });
-    let terms = terms(scope, RegisteredBy::Administrator.guard());
+    let terms = terms(&scope, RegisteredBy::Administrator.guard());
     match SentMetadata::read(sent.to_string().as_bytes()).map(|sent| sent.looked_at(terms)) {
         Ok((metadata, problems)) => {
             mistakes.extend(problems.iter().map(|problem| problem.expected.to_owned()));

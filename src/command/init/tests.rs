@@ -61,7 +61,13 @@ async fn what_it_writes_loads_and_serves() {
     let users: Vec<_> = config.users.iter().map(|user| (user.username.as_str(), user.fhir_user.as_deref())).collect();
     assert_eq!(users, [("clinician", None), ("patient", Some("Patient/P1"))]);
     assert!(Certificates::load(config.tls.as_ref().unwrap()).is_ok());
-    for (file, mode) in [("firebreak.toml", 0o600), ("tls/tls.key", 0o600), ("tls", 0o700)] {
+    for (file, mode) in [
+        ("firebreak.toml", 0o600),
+        ("tls/tls.key", 0o600),
+        ("tls/tls.crt", 0o644),
+        ("tls/ca.crt", 0o644),
+        ("tls", 0o700),
+    ] {
         let found = fs::metadata(directory.join(file)).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{file}");
     }
@@ -82,6 +88,65 @@ async fn what_is_there_is_not_overwritten_unless_told() {
     init(&options(&[&arguments[..], &["--force"]].concat())).await.unwrap();
     assert_ne!(fs::read_to_string(&mine).unwrap(), "mine");
     assert_eq!(fs::metadata(&mine).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_file_that_was_there_is_replaced_whole_and_a_link_is_not_followed() {
+    let parent = tempfile::tempdir().unwrap();
+    let upstream = server("4.0.1").await;
+    let (file, elsewhere) = (parent.path().join("firebreak.toml"), parent.path().join("elsewhere"));
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    let arguments = ["--upstream", &upstream, "--directory", parent.path().to_str().unwrap()];
+    let Err(Failure::Usage(told)) = init(&options(&arguments)).await else { panic!("overwritten") };
+    assert!(told.contains("firebreak.toml") && !elsewhere.exists(), "{told}");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "x".repeat(20_000)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    init(&options(&[&arguments[..], &["--force"]].concat())).await.unwrap();
+    assert!(Config::load(&file).is_ok(), "nothing of what was there is left");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_the_options_say_is_in_the_configuration() {
+    let here = std::env::current_dir().unwrap();
+    let options = options(&[
+        "--upstream",
+        "http://127.0.0.1:9/fhir/",
+        "--origin",
+        "https://[2001:db8::1]:8443",
+        "--listen",
+        "0.0.0.0:9443",
+        "--redirect-uri",
+        "https://app.example/cb",
+        "--launch-url",
+        "https://app.example/launch",
+        "--ehr-jwks",
+        "tests/golden/jwks.json",
+        "--upstream-ca",
+        "up.pem",
+        "--upstream-authorization-file",
+        "Cargo.toml",
+    ]);
+    let text = Template::new(&options).unwrap().text(&[]).unwrap();
+    let config = Config::parse(&text, Path::new("/elsewhere")).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        (config.issuer().as_str(), config.server.listen),
+        ("https://[2001:db8::1]:8443", "0.0.0.0:9443".parse().unwrap())
+    );
+    assert_eq!(config.fhir.upstream.as_str(), "http://127.0.0.1:9/fhir");
+    assert_eq!(config.fhir.upstream_ca, Some(here.join("up.pem")), "from where the command runs");
+    assert!(config.fhir.upstream_authorization.as_ref().unwrap().expose().contains("[package]"));
+    assert_eq!(config.state_directory, Path::new("/elsewhere/state"));
+    let [app, ehr] = config.clients.as_slice() else { panic!("an app and the EHR") };
+    assert_eq!(app.redirect_uris, ["https://app.example/cb"]);
+    assert_eq!(app.launch_urls.first().map(Url::as_str), Some("https://app.example/launch"));
+    assert!(app.scope.contains("launch/patient") && app.scope.contains("patient/*.rs user/*.rs"), "{}", app.scope);
+    assert!(ehr.authentication.is_private_key_jwt() && !ehr.ehr.as_ref().unwrap().vouches_for_users);
+    assert_eq!(names(&config), ["localhost", "127.0.0.1", "::1", "2001:db8::1"]);
+    let logins = logins(Some("p1".to_owned()), Some("d1".to_owned())).unwrap();
+    let of: Vec<_> = logins.iter().map(|login| (login.username, login.role, login.fhir_user.as_deref())).collect();
+    assert_eq!(of, [("clinician", "clinician", Some("Practitioner/d1")), ("patient", "patient", Some("Patient/p1"))]);
 }
 
 #[tokio::test]

@@ -49,6 +49,49 @@ async fn a_record_shows_who_did_what_to_whom_and_why_not() {
 }
 
 #[tokio::test]
+async fn what_was_done_and_how_it_ended_is_told_in_words() {
+    for (record, class, texts) in [
+        (r#","kind":"token","outcome":"failed","reason":"store""#, "refused", &["Token", "Failed: store"][..]),
+        (
+            r#","kind":"fhir","interaction":"read","outcome":"aborted","query_raw":"name=x""#,
+            "refused",
+            &["Read", "Aborted"],
+        ),
+        (r#","kind":"fhir","interaction":"update","outcome":"intended""#, "neutral", &["Update", "Intended"]),
+        (
+            r#","event":"launch_context","action":"launch_context_created","outcome":"released","patient":"p1""#,
+            "",
+            &["Launch context created", "Done", "p1"],
+        ),
+        (
+            r#","kind":"administration","action":"grant_revoked","outcome":"released""#,
+            "",
+            &["Administration grant revoked", "Done"],
+        ),
+        (r#","kind":"checkpoint""#, "neutral", &["Checkpoint", "Noted"]),
+    ] {
+        let (site, audit) = site(Watched::answering(500, ""));
+        audit.send(line(1, record)).unwrap();
+        let (_, html) = get(&site, "/console").await.unwrap();
+        assert!(html.contains(&format!("<li class=\"{class}\" data-seq")), "{record}: {html}");
+        for text in texts {
+            assert!(html.contains(&format!(">{text}</span>")), "{text}: {html}");
+        }
+        assert!(!html.contains("query_raw"), "{html}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_fell_behind_is_shown_what_comes() {
+    let (site, audit) = site(Watched::answering(500, ""));
+    let mut body = stream(&site, "", &HeaderMap::new()).await.into_body();
+    for seq in 1..=30 {
+        audit.send(line(seq, "")).unwrap();
+    }
+    assert!(records(&mut body, 8).await.contains("id: 30\n"));
+}
+
+#[tokio::test]
 async fn new_records_come_as_events_and_none_comes_twice() {
     let (site, audit) = site(Watched::answering(500, ""));
     audit.send(line(1, r#","kind":"login""#)).unwrap();

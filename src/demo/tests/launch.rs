@@ -25,6 +25,7 @@ async fn a_launch_is_told_over_the_back_channel_and_the_browser_goes_to_the_app(
     let form = "patient=amina-diallo&encounter=amina-diallo-visit-12&app=vitals-app";
     let (head, _) = post(&site, form, &[("origin", ORIGIN)]).await;
     assert_eq!(head.status(), StatusCode::SEE_OTHER);
+    assert_eq!(head.headers().get("referrer-policy").unwrap(), "no-referrer", "who launches is not told");
     let location = head.headers().get(LOCATION).unwrap().to_str().unwrap();
     assert_eq!(location, "https://localhost:8443/app/launch?iss=https%3A%2F%2Flocalhost%3A8443%2Ffhir&launch=h4ndle");
     let posted = gateway.posted.lock().unwrap();
@@ -41,6 +42,14 @@ async fn a_launch_is_told_over_the_back_channel_and_the_browser_goes_to_the_app(
 
 /// As the gateway would: with the registered key set.
 fn verify(site: &DemoSite, assertion: &str) {
+    let claim = |name: &str| claim(site, assertion, name);
+    assert_eq!((claim("iss"), claim("sub")), ("larkspur-ehr".into(), "larkspur-ehr".into()));
+    assert_eq!(claim("exp"), 1_795_395_723 + 120);
+    assert_eq!(claim("jti").as_str().unwrap().len(), 43);
+}
+
+/// A claim of an assertion that the registered key signed for us.
+fn claim(site: &DemoSite, assertion: &str, name: &str) -> Value {
     let keys: JwkSet = serde_json::from_str(site.settings.ehr.key.jwks()).unwrap();
     let header = jsonwebtoken::decode_header(assertion).unwrap();
     assert_eq!((header.alg, header.typ.as_deref()), (Algorithm::ES384, Some("JWT")));
@@ -48,11 +57,7 @@ fn verify(site: &DemoSite, assertion: &str) {
     let mut validation = Validation::new(Algorithm::ES384);
     validation.set_audience(&[ORIGIN]);
     validation.validate_exp = false;
-    let claims = decode::<Value>(assertion, &key, &validation).unwrap().claims;
-    let claim = |name: &str| claims.get(name).cloned().unwrap();
-    assert_eq!((claim("iss"), claim("sub")), ("larkspur-ehr".into(), "larkspur-ehr".into()));
-    assert_eq!(claim("exp"), 1_795_395_723 + 120);
-    assert_eq!(claim("jti").as_str().unwrap().len(), 43);
+    decode::<Value>(assertion, &key, &validation).unwrap().claims.get(name).cloned().unwrap()
 }
 
 #[tokio::test]
@@ -61,7 +66,11 @@ async fn a_launch_without_an_encounter_names_none() {
     let (site, _audit) = site(gateway.clone());
     let (head, _) = post(&site, "patient=amina-diallo&encounter=&app=vitals-app", &[]).await;
     assert_eq!(head.status(), StatusCode::SEE_OTHER);
-    assert!(!gateway.posted.lock().unwrap().first().unwrap().1.contains("encounter"));
+    assert!(!gateway.posted.lock().unwrap().first().unwrap().2.contains("encounter"));
+    post(&site, "patient=amina-diallo&encounter=&app=vitals-app", &[]).await;
+    let posted = gateway.posted.lock().unwrap();
+    let ids: Vec<String> = posted.iter().map(|(_, assertion, _)| claim(&site, assertion, "jti").to_string()).collect();
+    assert!(ids.len() == 2 && ids.first() != ids.last(), "each assertion is spent once: {ids:?}");
 }
 
 #[tokio::test]
@@ -104,11 +113,13 @@ async fn a_form_of_another_site_is_refused() {
 #[tokio::test]
 async fn a_launch_that_the_gateway_refuses_or_answers_with_another_place_is_told_and_not_followed() {
     let elsewhere = LAUNCHED.replace("https://localhost:8443/app/launch?", "https://evil.example/app/launch?");
+    let other_path = LAUNCHED.replace("/app/launch?", "/app/?");
     for (status, body, told) in [
         (403, r#"{"error":"<b>access_denied"}"#, "403: &#60;b&#62;access_denied"),
         (500, "not JSON", "500: no reason given"),
         (201, "not JSON", "did not answer"),
         (201, elsewhere.as_str(), "did not answer"),
+        (201, other_path.as_str(), "did not answer"),
         (200, LAUNCHED, "200: no reason given"),
     ] {
         let (site, _audit) = site(Watched::answering(status, body));
@@ -150,7 +161,9 @@ async fn the_real_back_channel_trusts_its_own_authority_and_no_other() {
     assert_eq!((reply.status, reply.body.as_ref()), (StatusCode::CREATED, &b"{}"[..]));
     let heard = server.await.unwrap();
     assert!(
-        heard.starts_with("POST /launch-contexts HTTP/1.1\r\n") && heard.contains("content-type: application/json")
+        heard.starts_with("POST /launch-contexts HTTP/1.1\r\n")
+            && heard.contains("content-type: application/json")
+            && heard.contains("authorization: Bearer assertion\r\n")
     );
 }
 

@@ -125,9 +125,19 @@ async fn every_page_keeps_to_its_content_security_policy() {
     audit.send(Arc::from(r#"{"seq":1,"time":"2026-11-16T14:30:00.000Z","kind":"login"}"#)).unwrap();
     for target in PAGES {
         let (head, html) = get(&site, target).await.unwrap();
-        let policy = head.headers().get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
-        assert!(!policy.contains("unsafe") && policy.ends_with("form-action 'self' http://localhost:3000"));
+        let policy = head.headers().get(CONTENT_SECURITY_POLICY).unwrap();
+        let expected = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                        base-uri 'none'; frame-ancestors 'none'; form-action 'self' http://localhost:3000";
+        assert_eq!(policy, expected, "{target}");
+        let referrer = if target.starts_with("/app") { "no-referrer" } else { "same-origin" };
+        for (name, value) in [
+            ("referrer-policy", referrer),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(head.headers().get(name).unwrap(), value, "{name} of {target}");
+        }
         assert_eq!(
             html.matches("<script").count(),
             html.matches("<script type=\"module\" src=\"/").count(),
@@ -193,6 +203,19 @@ async fn everything_that_the_pages_load_is_there() {
 }
 
 #[tokio::test]
+async fn the_app_is_at_its_redirect_uri_and_begins_at_its_launch_url() {
+    let site = plain_site();
+    let (head, _) = get(&site, "/app").await.unwrap();
+    assert_eq!(
+        (head.status(), head.headers().get("location").unwrap().to_str().unwrap()),
+        (StatusCode::SEE_OTHER, "/app/")
+    );
+    for (target, script) in [("/app/", "/app/vitals.js"), ("/app/launch?iss=x", "/app/launch.js")] {
+        assert_eq!(attributes(&get(&site, target).await.unwrap().1, "src").last(), Some(&script), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn paths_of_the_gateway_are_left_to_it() {
     let site = plain_site();
     for path in [
@@ -218,8 +241,7 @@ async fn a_page_is_read_and_not_written() {
         (Method::GET, "/ehr/launch", "POST"),
         (Method::POST, "/console/events", "GET, HEAD"),
     ] {
-        let response = site.respond(&method, path, None, &HeaderMap::new(), b"").await;
-        let Some(response) = response else { continue };
+        let response = site.respond(&method, path, None, &HeaderMap::new(), b"").await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert_eq!(response.headers().get(ALLOW).unwrap(), allowed);
     }
@@ -239,8 +261,14 @@ async fn the_patient_list_finds_by_name_and_escapes_what_was_typed() {
     let site = plain_site();
     let (_, html) = get(&site, "/ehr").await.unwrap();
     assert_eq!(html.matches("href=\"/ehr/patients/").count(), 24 + 5);
+    let all = html.split("id=\"all\"").nth(1).unwrap();
+    assert!(all.find("Al-Farsi").unwrap() < all.find("Andersen").unwrap(), "by family name");
     let (_, html) = get(&site, "/ehr?q=dial").await.unwrap();
     assert_eq!(html.matches("href=\"/ehr/patients/").count(), 1);
+    for nobody in ["iallo", "dial%2Cnguyen"] {
+        let (_, html) = get(&site, &format!("/ehr?q={nobody}")).await.unwrap();
+        assert_eq!(html.matches("href=\"/ehr/patients/").count(), 0, "{nobody}");
+    }
     let (_, html) = get(&site, "/ehr?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").await.unwrap();
     assert!(!html.contains("<script>") && html.contains("No patient has a name"));
 }
@@ -264,6 +292,11 @@ async fn the_chart_summarises_what_the_store_has() {
     ] {
         assert!(html.contains(text), "{text}");
     }
+    let pressure = "<th scope=\"row\">Blood pressure</th>";
+    let latest = html.split(pressure).nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(html.matches(pressure).count() == 1 && latest.contains("16 Nov 2026"), "the latest alone: {latest}");
+    assert_eq!(html.matches("<option").count(), 1 + 8, "the latest visits, and none");
+    assert!(!html.contains(['{', '}']), "units as people write them");
     let (head, _) = get(&plain_site(), "/ehr/patients/nobody").await.unwrap();
     assert_eq!(head.status(), StatusCode::NOT_FOUND);
 }

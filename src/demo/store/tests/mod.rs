@@ -87,6 +87,7 @@ fn a_write_is_refused() {
     ] {
         let response = ask(store, &method, target, &[], "{}");
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "GET, HEAD, POST");
         assert!(response.body().starts_with(br#"{"resourceType":"OperationOutcome""#));
     }
 }
@@ -110,6 +111,9 @@ fn a_search_by_post_finds_what_a_search_by_get_finds() {
     let response = ask(store, &Method::POST, "Observation/_search", &form, "patient=amina-diallo&category=laboratory");
     let bundle: Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(bundle["total"].as_u64().unwrap(), total(store, "Observation?patient=amina-diallo&category=laboratory"));
+    let both = ask(store, &Method::POST, "Observation/_search?category=laboratory", &form, "patient=amina-diallo");
+    let both: Value = serde_json::from_slice(both.body()).unwrap();
+    assert_eq!(both["total"], bundle["total"], "what stands in the URL counts too");
     assert_eq!(ask(store, &Method::POST, "Observation/_search", &[], "{}").status(), StatusCode::BAD_REQUEST);
 }
 
@@ -180,6 +184,10 @@ fn dates_compare_as_ranges() {
     assert_eq!(count("2026-11-16T14:20:00Z"), 1);
     assert_eq!(count("2026-11-16T08:20:00-06:00"), 1);
     assert_eq!(count("sa2026-11-15"), 1);
+    assert_eq!(count("sa2026-11-16"), 0);
+    // A visit that goes on overlaps a month to come, and is not within it.
+    let open = |date: &str| total(store, &format!("Encounter?patient=amina-diallo&date={date}"));
+    assert_eq!((open("ap2026-12"), open("2026-12")), (1, 0));
     assert_eq!(count("eb2026-11-16"), 11);
     // A visit that is not over has no end: it is after every date.
     assert_eq!(total(store, "Encounter?patient=amina-diallo&date=gt2030"), 1);
@@ -197,6 +205,9 @@ fn names_match_from_their_start_without_case_and_accents() {
     assert_eq!(ids(store, "Patient?family=iallo"), Vec::<String>::new());
     assert_eq!(ids(store, "Patient?family:contains=iallo"), ["amina-diallo"]);
     assert_eq!(ids(store, "Patient?family:exact=dial"), Vec::<String>::new());
+    assert_eq!(total(store, "Patient?given=amina,aiko"), 2);
+    assert_eq!(total(store, "Patient?given=amina\\,aiko"), 0, "an escaped comma is part of the name");
+    assert_eq!(total(store, "Patient?family="), 24, "an empty value asks nothing");
     assert_eq!(ids(store, "Patient?identifier=https://larkspur.example/mrn|LK-100138"), ["amina-diallo"]);
     assert_eq!(ids(store, "Patient?_id=amina-diallo,aiko-tanaka,nobody&_sort=-_id"), ["amina-diallo", "aiko-tanaka"]);
 }
@@ -236,6 +247,30 @@ fn pages_lead_through_all_matches_once() {
 }
 
 #[test]
+fn a_page_and_the_searches_that_are_kept_are_bounded() {
+    let store = Store::new(BASE);
+    let entries = |target: &str| get(&store, target).1["entry"].as_array().unwrap().len();
+    assert_eq!((entries("Observation"), entries("Observation?_count=5000")), (50, 1000));
+    let next = |bundle: &Value| bundle["link"][1]["url"].as_str().unwrap().strip_prefix(BASE).unwrap().to_owned();
+    let first = next(&get(&store, "Patient?_count=1").1);
+    assert_eq!(get(&store, &first).0, StatusCode::OK);
+    for _ in 0..256 {
+        get(&store, "Patient?_count=1");
+    }
+    assert_eq!(get(&store, &first).0, StatusCode::GONE);
+}
+
+#[test]
+fn what_is_missing_is_asked_for_by_its_modifier() {
+    let store = store();
+    let (with, without) = ("Encounter?location:missing=false", "Encounter?location:missing=true");
+    assert!(total(store, with) > 0);
+    assert_eq!(total(store, with) + total(store, without), total(store, "Encounter"));
+    assert_eq!(total(store, "Patient?family:missing=true"), 0);
+    assert_eq!(get(store, "Patient?family:missing=maybe").0, StatusCode::BAD_REQUEST);
+}
+
+#[test]
 fn a_count_of_zero_gives_the_total_alone() {
     let store = store();
     for target in ["Patient?_count=0", "Patient?_summary=count", "Patient?_summary=count&_count=5"] {
@@ -267,6 +302,9 @@ fn unknown_parameters_are_refused_when_handling_is_strict_and_chains_always() {
         "Patient?_has:Observation:patient:code=1",
         "Patient?gender:in=x",
         "Patient?name:text=x",
+        "Patient?_count=ten",
+        "MedicationRequest?_include=Patient:organization",
+        "MedicationRequest?_include=MedicationRequest:status",
     ] {
         assert_eq!(get(store, target).0, StatusCode::BAD_REQUEST, "{target}");
     }
@@ -326,8 +364,11 @@ async fn the_store_answers_over_a_socket_until_it_is_stopped() {
     let body = client.request(search).await.unwrap().into_body().collect().await.unwrap().to_bytes();
     assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["total"], 1);
     assert_eq!(client.get(uri("/elsewhere")).await.unwrap().status(), StatusCode::NOT_FOUND);
+    let form = http::Request::post(uri("/fhir/Patient/_search")).body(Full::from(vec![b'a'; 70_000])).unwrap();
+    assert_eq!(client.request(form).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     stop.cancel();
-    server.await.unwrap();
+    // The client keeps its connections: they are closed by the store.
+    tokio::time::timeout(std::time::Duration::from_secs(5), server).await.unwrap().unwrap();
 }
 
 proptest! {
