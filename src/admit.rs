@@ -9,11 +9,13 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock, Reference as _};
+use governor::clock::{Clock as _, DefaultClock, QuantaInstant, Reference as _};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// Addresses whose budgets are kept at the same time; beyond that, those that recovered are forgotten.
+/// Blocks whose budgets are kept at the same time; when there are so many, those that recovered are forgotten.
 const ADDRESSES: usize = 100_000;
+/// How long one waits for whom there is no room.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The block that is counted as one: the address itself, or its /64.
 #[must_use]
@@ -71,23 +73,64 @@ impl Drop for Connection {
     }
 }
 
+/// A budget for each block, of which at most [`ADDRESSES`] are kept.
+#[derive(Debug)]
+struct Budgets {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+    /// When those that recovered were forgotten last.
+    swept: Mutex<Option<QuantaInstant>>,
+}
+
+impl Budgets {
+    fn new(quota: Quota) -> Self {
+        Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), swept: Mutex::new(None) }
+    }
+
+    /// Spends one of the block's budget. While no more blocks can be kept nobody can be counted, and everybody waits.
+    ///
+    /// # Errors
+    /// The instant from which another try makes sense.
+    fn spend(&self, block: IpAddr) -> Result<(), QuantaInstant> {
+        if self.limiter.len() >= ADDRESSES && !self.make_room() {
+            return Err(self.clock.now() + PAUSE.into());
+        }
+        self.limiter.check_key(&block).map_err(|not_until| not_until.earliest_possible())
+    }
+
+    /// Forgets the blocks that recovered, once a [`PAUSE`] at most: all are looked at. Whether there is room for one more.
+    fn make_room(&self) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        if swept.is_none_or(|swept| now >= swept + PAUSE.into()) {
+            *swept = Some(now);
+            self.limiter.retain_recent();
+            self.limiter.shrink_to_fit();
+        }
+        self.limiter.len() < ADDRESSES
+    }
+
+    /// The whole seconds until then, at least one.
+    fn wait(&self, until: QuantaInstant) -> u32 {
+        let wait = Duration::from(until.duration_since(self.clock.now()));
+        u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
 /// The budget of failed credentials per block. A block that spent it is refused before any signature or password is checked,
 /// until the budget has recovered.
 #[derive(Debug)]
 pub struct FailedCredentials {
-    budget: DefaultKeyedRateLimiter<IpAddr>,
-    clock: DefaultClock,
-    refused: moka::sync::Cache<IpAddr, governor::clock::QuantaInstant>,
+    budgets: Budgets,
+    refused: moka::sync::Cache<IpAddr, QuantaInstant>,
 }
 
 impl FailedCredentials {
     /// `per_minute` failures are forgiven in a minute; zero is taken for one.
     #[must_use]
     pub fn new(per_minute: u32) -> Self {
-        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
         Self {
-            budget: RateLimiter::keyed(quota),
-            clock: DefaultClock::default(),
+            budgets: Budgets::new(Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN))),
             refused: moka::sync::Cache::builder()
                 .max_capacity(ADDRESSES as u64)
                 .time_to_live(Duration::from_secs(60))
@@ -100,41 +143,30 @@ impl FailedCredentials {
     /// # Errors
     /// The seconds until the budget of the block has recovered, at least one.
     pub fn admit(&self, address: IpAddr) -> Result<(), u32> {
-        let Some(until) = self.refused.get(&block(address)) else { return Ok(()) };
-        let now = self.clock.now();
-        if now >= until {
-            return Ok(());
+        match self.refused.get(&block(address)) {
+            Some(until) if self.budgets.clock.now() < until => Err(self.budgets.wait(until)),
+            _ => Ok(()),
         }
-        let wait = Duration::from(until.duration_since(now));
-        Err(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
     }
 
     /// Notes a failure.
     pub fn failed(&self, address: IpAddr) {
         let block = block(address);
-        if let Err(not_until) = self.budget.check_key(&block) {
-            self.refused.insert(block, not_until.earliest_possible());
-        }
-        if self.budget.len() > ADDRESSES {
-            self.budget.retain_recent();
-            self.budget.shrink_to_fit();
+        if let Err(until) = self.budgets.spend(block) {
+            self.refused.insert(block, until);
         }
     }
 }
 
 /// How often one block may do something in an hour.
 #[derive(Debug)]
-pub struct HourlyBudget {
-    budget: DefaultKeyedRateLimiter<IpAddr>,
-    clock: DefaultClock,
-}
+pub struct HourlyBudget(Budgets);
 
 impl HourlyBudget {
     /// `per_hour` times; zero is taken for one.
     #[must_use]
     pub fn new(per_hour: u32) -> Self {
-        let quota = Quota::per_hour(NonZeroU32::new(per_hour).unwrap_or(NonZeroU32::MIN));
-        Self { budget: RateLimiter::keyed(quota), clock: DefaultClock::default() }
+        Self(Budgets::new(Quota::per_hour(NonZeroU32::new(per_hour).unwrap_or(NonZeroU32::MIN))))
     }
 
     /// Counts one more time.
@@ -142,14 +174,7 @@ impl HourlyBudget {
     /// # Errors
     /// The seconds to wait, at least one, when the block has spent its budget.
     pub fn spend(&self, address: IpAddr) -> Result<(), u32> {
-        if self.budget.len() > ADDRESSES {
-            self.budget.retain_recent();
-            self.budget.shrink_to_fit();
-        }
-        self.budget.check_key(&block(address)).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now());
-            u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
-        })
+        self.0.spend(block(address)).map_err(|until| self.0.wait(until))
     }
 }
 
@@ -201,7 +226,23 @@ mod tests {
             failures.failed(address);
             assert!(hourly.spend(address).is_ok());
         }
-        assert!(failures.budget.len() <= ADDRESSES && hourly.budget.len() <= ADDRESSES + 1);
+        assert!(failures.budgets.limiter.len() <= ADDRESSES && hourly.0.limiter.len() <= ADDRESSES);
+    }
+
+    #[test]
+    fn who_comes_when_nobody_more_can_be_counted_waits_and_no_more_is_kept() {
+        let (failures, hourly) = (FailedCredentials::new(1), HourlyBudget::new(1));
+        let address = |number: usize| IpAddr::V4(u32::try_from(number).unwrap().into());
+        for number in 0..ADDRESSES {
+            failures.failed(address(number));
+            assert_eq!(hourly.spend(address(number)), Ok(()));
+        }
+        for number in ADDRESSES..ADDRESSES + 1_000 {
+            failures.failed(address(number));
+            assert_eq!((failures.admit(address(number)), hourly.spend(address(number))), (Err(1), Err(1)));
+        }
+        assert_eq!((failures.budgets.limiter.len(), hourly.0.limiter.len()), (ADDRESSES, ADDRESSES));
+        assert_eq!(failures.admit(address(ADDRESSES + 2_000)), Ok(()), "who did not fail is let in");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub enum Refusal {
         /// Whole seconds until another try makes sense.
         retry_after: u32,
     },
-    /// The audit log or the store cannot be written: nothing is released.
+    /// The audit log, the store or memory for the request is not to be had: nothing is released.
     Unavailable(&'static str),
 }
 
@@ -386,9 +386,16 @@ impl Refusal {
                 ChangeProblem::PatchInapplicable(problem) => (IssueType::Processing, problem.as_str()),
             },
             Self::Throttled { .. } => (IssueType::Throttled, "too many requests; wait as long as `Retry-After` says"),
-            Self::Unavailable(_) => {
+            Self::Unavailable("audit_unavailable") => {
                 (IssueType::Transient, "the gateway cannot record this exchange now, so nothing is released")
             }
+            Self::Unavailable("no_room_for_body") => {
+                (IssueType::Transient, "the gateway has no room for this body now; send it again later")
+            }
+            Self::Unavailable(_) => (
+                IssueType::Transient,
+                "the gateway cannot tell now whether this token is still good, so nothing is released",
+            ),
         }
     }
 }

@@ -132,6 +132,7 @@ fn a_body_for_which_there_is_no_room_is_told_to_come_again() {
         };
         assert_eq!((reply.status, reply.header("retry-after")), (503, "1"), "{}", reply.all());
         assert_eq!(reply.json()["issue"][0]["code"], "transient");
+        assert!(reply.text().contains("no room for this body"), "{}", reply.all());
         drop(waiting);
         let records = world.finish().await;
         assert!(records.iter().any(|entry| entry.record.reason.as_deref() == Some("no_room_for_body")));
