@@ -346,6 +346,12 @@ fn an_operation_that_the_site_lists_is_for_grants_without_restriction() {
         let unknown = body.replace("\"count\"", "\"onlyCertainMatches\"");
         assert_eq!(world.send("POST /fhir/Patient/$match", &token, &[JSON], &unknown).await.status, 400);
         assert_eq!(world.get("/fhir/Patient/$match", &token).await.status, 400, "a resource is needed");
+        world.upstream.answer(|_| {
+            Answer::fhir(r#"{"resourceType":"CapabilityStatement","status":"active","kind":"instance","fhirVersion":"4.0.1","format":["json"],"rest":[{"mode":"server","resource":[{"type":"Patient","interaction":[{"code":"read"}],"operation":[{"name":"match","definition":"x"}]}]}]}"#)
+        });
+        let statement = world.get("/fhir/metadata", "").await;
+        assert!(statement.text().contains("OperationDefinition/Patient-match"), "{}", statement.text());
+        asked(&world);
         let narrow = world.token(&Grant::user("user/Patient.r", "Practitioner/d1", &["clinician"]));
         assert_eq!(world.send("POST /fhir/Patient/$match", &narrow, &[JSON], &body).await.status, 403);
         assert_eq!(world.upstream.seen(), 0);
