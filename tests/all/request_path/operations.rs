@@ -129,7 +129,10 @@ fn documents_are_found_by_the_search_that_the_operation_stands_for() {
         assert_eq!(asked(&world), [query, query]);
         let reply = world.get("/fhir/DocumentReference/$docref?patient=P2", &token).await;
         assert_eq!((reply.status, reply.ids().len(), world.upstream.seen()), (200, 0, 0), "{}", reply.all());
-        world.finish().await;
+        let records = world.finish().await;
+        let told = &records.iter().rfind(|entry| !entry.record.explanation.is_empty()).unwrap().record.explanation;
+        let nothing = "upstream: nothing is asked; the answer is an empty searchset";
+        assert!(told.iter().any(|sentence| sentence == nothing), "{told:?}");
     });
 }
 
