@@ -155,7 +155,17 @@ impl Capabilities {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::config::{Config, Fhir};
 
     #[test]
     fn an_interaction_is_named_where_it_is_served() {
@@ -176,6 +186,85 @@ mod tests {
         }
         assert!(served.of_the_system("batch") && !served.of_the_system("search-system"));
         assert!(served.search_parameter(ResourceType::OBSERVATION, "code"));
-        assert!(!served.search_parameter(ResourceType::OBSERVATION, "_query"));
+        for unknown in ["_query", "_text", "_content", "made-up"] {
+            assert!(!served.search_parameter(ResourceType::OBSERVATION, unknown), "{unknown}");
+        }
+    }
+
+    fn fhir(base: &str, more: &str) -> Fhir {
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"http://localhost\"\ndanger_plain_http = true\n\
+             [fhir]\nupstream = \"{base}\"\ntimeout = \"5s\"\n{more}"
+        );
+        Config::parse(&text, Path::new(".")).unwrap().fhir
+    }
+
+    #[test]
+    fn an_operation_is_named_where_it_is_served() {
+        let listed = "[[fhir.operation]]\nname = \"match\"\ndefinition = \"http://hl7.org/fhir/OperationDefinition/Patient-match\"\n\
+             levels = [\"type\"]\nresource_types = [\"Patient\"]\nneeds = [\"Patient.rs\"]\nreturns = \"searchset\"\n\
+             returned_types = [\"Patient\"]\n";
+        let listed = fhir("http://up/fhir", listed).operations;
+        let served = Served { listed: &listed };
+        let named = |of, name| served.operation(of, name).is_some();
+        assert!(named(Some(ResourceType::PATIENT), "match") && named(Some(ResourceType::PATIENT), "validate"));
+        assert!(!named(Some(ResourceType::OBSERVATION), "match") && !named(None, "match"));
+        assert!(!named(Some(ResourceType::BUNDLE), "validate"), "the type is not served");
+        assert!(Served { listed: &[] }.operation(Some(ResourceType::PATIENT), "match").is_none());
+        assert_eq!(served.own_operations(ResourceType::DOCUMENT_REFERENCE), ["docref"]);
+        assert!(served.own_operations(ResourceType::PATIENT).is_empty());
+    }
+
+    /// An upstream whose answers are these, one after the other; a type is a statement that has it. Counts what it is asked.
+    async fn answering(answers: &'static [Option<&'static str>]) -> (Upstream, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                count.fetch_add(1, Ordering::Relaxed);
+                let (status, body) = match answer {
+                    None => (503, "{}".to_owned()),
+                    Some(of) => (
+                        200,
+                        format!(
+                            r#"{{"resourceType":"CapabilityStatement","status":"active","kind":"instance","fhirVersion":"4.0.1","format":["json"],
+                            "rest":[{{"mode":"server","resource":[{{"type":"{of}","interaction":[{{"code":"read"}}]}}]}}]}}"#
+                        ),
+                    ),
+                };
+                let head = "Content-Type: application/fhir+json\r\nConnection: close\r\n";
+                let answer = format!("HTTP/1.1 {status} X\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (Upstream::new(&fhir(&base, "")).unwrap(), asked)
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_fetched_when_it_is_old_and_an_upstream_that_failed_left_alone_for_a_moment() {
+        let (upstream, asked) = answering(&[None, Some("Patient"), None, Some("Observation")]).await;
+        let capabilities = Capabilities::new(Rebase::new("http://us/fhir", &[]), "http://us", "2026-01-01".to_owned());
+        let told = async || {
+            let body = capabilities.body(&upstream).await.ok();
+            let text = body.map(|body| String::from_utf8(body.to_vec()).unwrap());
+            let of =
+                ["Patient", "Observation"].into_iter().find(|of| text.as_ref().is_some_and(|text| text.contains(of)));
+            (of, asked.load(Ordering::Relaxed))
+        };
+        let earlier = |since: &mut Instant, by: Duration| *since = since.checked_sub(by).unwrap();
+        assert_eq!(told().await, (None, 1));
+        assert_eq!(told().await, (None, 1));
+        earlier(&mut capabilities.known.lock().await.failed.as_mut().unwrap().1, PAUSE);
+        assert_eq!(told().await, (Some("Patient"), 2));
+        assert_eq!(told().await, (Some("Patient"), 2));
+        earlier(&mut capabilities.known.lock().await.body.as_mut().unwrap().1, CURRENT);
+        assert_eq!(told().await, (Some("Patient"), 3), "better than nothing");
+        assert_eq!(told().await, (Some("Patient"), 3));
+        earlier(&mut capabilities.known.lock().await.failed.as_mut().unwrap().1, PAUSE);
+        assert_eq!(told().await, (Some("Observation"), 4));
     }
 }

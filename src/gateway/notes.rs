@@ -159,3 +159,18 @@ impl Record {
         self.bytes = response.body().size_hint().exact();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::EventKind;
+
+    #[test]
+    fn the_record_names_the_certificate_of_the_client() {
+        let mut inbound = Inbound::for_test("GET", "/fhir/Patient/P1");
+        inbound.peer.client_certificate = Some("ab12".to_owned());
+        let mut record = Record::new(EventKind::Fhir);
+        record.inbound(&inbound);
+        assert_eq!(record.client_cert.as_deref(), Some("ab12"));
+    }
+}

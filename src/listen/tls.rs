@@ -138,6 +138,10 @@ impl Certificates {
 
     /// Reloads on every change of the directory until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        self.watch_every(POLL, stop).await;
+    }
+
+    async fn watch_every(self: Arc<Self>, poll: Duration, stop: CancellationToken) {
         let (announce, mut changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |_| {
             let _ = announce.try_send(());
@@ -152,7 +156,7 @@ impl Certificates {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(poll) => {}
                 Some(()) = changes.recv() => {
                     // The first event may come before the new content: wait until the directory is quiet.
                     for _ in 0..MOST_QUIET {
@@ -240,4 +244,44 @@ fn valid_until(chain: &[CertificateDer<'_>], clock: &Clock) -> Result<i64, Strin
 
 fn day(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// What is announced of the directory is not what happens behind its links.
+    #[tokio::test]
+    async fn a_change_that_is_not_announced_is_found_all_the_same() {
+        let (directory, behind) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let write = |from: &str| {
+            for file in ["tls.crt", "tls.key"] {
+                let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs").join(from).join(file);
+                fs::write(behind.path().join(file), fs::read(from).unwrap()).unwrap();
+            }
+        };
+        write("server");
+        for file in ["tls.crt", "tls.key"] {
+            std::os::unix::fs::symlink(behind.path().join(file), directory.path().join(file)).unwrap();
+        }
+        let settings =
+            Tls { directory: directory.path().to_owned(), client_certificates: ClientCertificates::Off, crl: false };
+        let certificates = Arc::new(Certificates::load(&settings).unwrap());
+        let (poll, stop) = (Duration::from_millis(20), CancellationToken::new());
+        let watching = tokio::spawn(Arc::clone(&certificates).watch_every(poll, stop.clone()));
+        write("server-renewed");
+        let found = async {
+            while certificates.reloads.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(poll).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(10), found).await.is_ok());
+        stop.cancel();
+        watching.await.unwrap();
+    }
 }

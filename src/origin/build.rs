@@ -334,3 +334,34 @@ impl Running {
         self.audit.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_upstream_is_known_by_its_aliases_too() {
+        let text = "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"http://localhost\"\ndanger_plain_http = true\n\
+             [fhir]\nupstream = \"http://up/fhir\"\naliases = [\"http://other/fhir\"]\n";
+        let config = Config::parse(text, Path::new(".")).unwrap();
+        assert_eq!(upstream_bases(&config), ["http://up/fhir", "http://other/fhir"]);
+    }
+
+    #[test]
+    fn what_happens_while_the_log_cannot_be_written_is_as_the_site_says() {
+        let server = "[server]\nlisten = \"127.0.0.1:0\"\norigin = \"http://localhost\"\ndanger_plain_http = true\n\
+             [fhir]\nupstream = \"http://up/fhir\"\n";
+        for (section, on_failure) in [
+            ("", audit::OnFailure::Deny),
+            ("[audit]\non_failure = \"deny\"\n", audit::OnFailure::Deny),
+            ("[audit]\non_failure = \"danger_allow_and_alarm\"\n", audit::OnFailure::DangerAllowAndAlarm),
+        ] {
+            let config = Config::parse(&format!("{server}{section}"), Path::new(".")).unwrap();
+            assert_eq!(audit_options(&config).on_failure, on_failure, "{section}");
+        }
+    }
+}

@@ -18,6 +18,7 @@ use firebreak::clock::Clock;
 use firebreak::store::{Entry, Kind};
 
 use crate::upstream::Answer;
+use crate::world::client::Connection;
 use crate::world::{Settings, World, request, run};
 
 /// The lines of the audit log that come from now on.
@@ -170,5 +171,30 @@ fn every_release_is_in_the_log_with_its_resources_and_patients() {
             assert_eq!(record.fhir_user.as_deref(), Some("Practitioner/d1"));
             assert!(record.scopes.is_some() && record.jti.is_some() && !record.policies.is_empty(), "{record:?}");
         }
+    });
+}
+
+#[test]
+fn a_process_that_does_not_hear_the_store_is_not_ready() {
+    run(async {
+        let server = "admin = \"127.0.0.1:0\"".to_owned();
+        let world = World::with(Settings { clock: Clock::fixed(1_790_000_000), server, ..Default::default() }).await;
+        let ready = async || {
+            let mut prober = Connection::open(world.admin.unwrap(), None).await;
+            let asked = b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            prober.exchange(asked, false).await.all()
+        };
+        assert!(ready().await.contains("200"));
+        let mut told = String::new();
+        // Until the store is asked again, which may be between the two.
+        for _ in 0..20 {
+            world.clock.advance(31);
+            told = ready().await;
+            if told.contains("503") {
+                break;
+            }
+        }
+        assert!(told.contains("503") && told.contains("the store was not heard"), "{told}");
+        world.finish().await;
     });
 }

@@ -45,23 +45,31 @@ impl ProvingKey {
 
     /// The header line with a proof for `METHOD path`.
     pub(super) fn proof(&self, world: &World, line: &str) -> String {
-        format!("DPoP: {}", self.sign(&claims_for(world, line)))
+        self.proof_at(&world.clock, line)
+    }
+
+    pub(super) fn proof_at(&self, clock: &Clock, line: &str) -> String {
+        format!("DPoP: {}", self.sign(&claims_for(clock, line)))
     }
 
     /// The header lines of a request with a token.
     pub(super) fn with(&self, world: &World, line: &str, token: &str) -> [String; 2] {
-        let mut claims = claims_for(world, line);
+        self.with_at(&world.clock, line, token)
+    }
+
+    pub(super) fn with_at(&self, clock: &Clock, line: &str, token: &str) -> [String; 2] {
+        let mut claims = claims_for(clock, line);
         claims["ath"] = json!(URL_SAFE_NO_PAD.encode(Digest::of(token).0));
         [format!("Authorization: DPoP {token}"), format!("DPoP: {}", self.sign(&claims))]
     }
 }
 
-fn claims_for(world: &World, line: &str) -> Value {
+fn claims_for(clock: &Clock, line: &str) -> Value {
     let (method, target) = line.split_once(' ').unwrap();
     let path = target.split('?').next().unwrap();
     json!({
         "jti": firebreak::random::handle(), "htm": method, "htu": format!("{ISSUER}{path}"),
-        "iat": world.clock.unix_seconds(),
+        "iat": clock.unix_seconds(),
     })
 }
 
@@ -293,13 +301,13 @@ fn nonce_of(reply: &Reply) -> String {
 
 impl ProvingKey {
     fn proof_with_nonce(&self, world: &World, line: &str, nonce: &str) -> String {
-        let mut claims = claims_for(world, line);
+        let mut claims = claims_for(&world.clock, line);
         claims["nonce"] = json!(nonce);
         format!("DPoP: {}", self.sign(&claims))
     }
 
     fn with_nonce(&self, world: &World, line: &str, token: &str, nonce: &str) -> [String; 2] {
-        let mut claims = claims_for(world, line);
+        let mut claims = claims_for(&world.clock, line);
         claims["ath"] = json!(URL_SAFE_NO_PAD.encode(Digest::of(token).0));
         claims["nonce"] = json!(nonce);
         [format!("Authorization: DPoP {token}"), format!("DPoP: {}", self.sign(&claims))]

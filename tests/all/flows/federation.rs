@@ -425,6 +425,28 @@ fn a_user_of_a_removed_provider_is_refused_with_every_token() {
         let world = world_at(&Clock::fixed(NOW)).await;
         assert_eq!(world.get("/fhir/Patient/P1", access).await.status, 401);
         world.finish().await;
+        // And this one an EHR that speaks of such users and does not vouch for them.
+        let mut settings = Settings { clock: Clock::fixed(NOW), ..settings() };
+        settings.sections = settings.sections.replace("https://idp.example.org", clinic.idp.issuer());
+        let world = World::with(without_vouching(settings)).await;
+        assert_eq!(world.get("/fhir/Patient/P1", access).await.status, 401);
+        world.finish().await;
+    });
+}
+
+fn without_vouching(mut settings: Settings) -> Settings {
+    settings.sections = settings.sections.replace("vouches_for_users = true\n", "");
+    settings
+}
+
+#[test]
+fn a_user_of_a_provider_is_known_though_no_ehr_vouches_for_them() {
+    run(async {
+        let vouching = |settings: &mut Settings| *settings = without_vouching(std::mem::take(settings));
+        let clinic = Clinic::with(Clock::fixed(NOW), vouching).await;
+        let given = clinic.tokens().await;
+        assert_eq!(clinic.world.get("/fhir/Patient/P1", text(&given, "access_token")).await.status, 200);
+        clinic.world.finish().await;
     });
 }
 

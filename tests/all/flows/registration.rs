@@ -436,3 +436,17 @@ fn a_secret_is_taken_from_where_it_was_registered_for_and_from_nowhere_else() {
         }
     });
 }
+
+#[test]
+fn so_many_apps_an_hour_register_themselves_as_the_site_says() {
+    run(async {
+        let world = registering("open = true\nopen_per_hour = 2").await;
+        let sent = metadata("none").to_string();
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(send(&world, "POST /register", "", &sent).await.status);
+        }
+        assert_eq!(statuses, [201, 201, 429]);
+        world.finish().await;
+    });
+}

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::dpop::ProvingKey;
 use super::*;
 use crate::commands::{Serving, free, upstream};
 use crate::world::run;
@@ -235,6 +236,29 @@ fn a_grant_that_ends_at_one_process_is_over_at_the_other_within_seconds() {
         while reads(1).await {
             assert!(ended.elapsed() < std::time::Duration::from_secs(5));
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        pair.end();
+    });
+}
+
+/// Else who took a proof from one could use it at another (RFC 9449 section 11.1).
+#[test]
+fn a_proof_that_one_process_took_is_spent_at_the_other() {
+    run(async {
+        let (pair, key, clock) = (Pair::start(), ProvingKey::generate(), Clock::system());
+        let proof = key.proof_at(&clock, "POST /token");
+        let headers = ["Content-Type: application/x-www-form-urlencoded", &proof];
+        let code = pair.code().await;
+        let given = pair.ask(0, "POST /token", &headers, &encoded(&exchange(&code))).await;
+        let access = member(&[given.clone(), given], "access_token");
+        let read = "GET /fhir/Patient/P1";
+        for first in [0, 1] {
+            let headers = key.with_at(&clock, read, &access);
+            let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+            assert_ne!(pair.ask(first, read, &headers, "").await.0, 401);
+            for again in [0, 1] {
+                assert_eq!(pair.ask(again, read, &headers, "").await.0, 401, "first at {first}, then at {again}");
+            }
         }
         pair.end();
     });

@@ -421,32 +421,102 @@ fn what_a_transaction_reads_comes_back_whatever_is_preferred_of_what_it_writes()
     });
 }
 
+/// Posts a batch of two entries of which the second waits for the answer to the first; says their statuses.
+async fn one_by_one(world: &Arc<World>, token: &str, entries: [Value; 2]) -> String {
+    let both = Arc::new(tokio::sync::Barrier::new(2));
+    let held = Arc::clone(&both);
+    // Neither is answered before the other came.
+    world.upstream.answer(move |_| Answer::Held(Arc::clone(&held)));
+    let (waiting, also) = (Arc::clone(world), token.to_owned());
+    let posting = tokio::spawn(async move { post(&waiting, &also, "batch", &entries).await });
+    while world.upstream.seen() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(world.upstream.seen() == 1 && !posting.is_finished(), "the second waits for the first");
+    world.upstream.answer(|_| Answer::Honest);
+    both.wait().await;
+    let statuses = statuses(&posting.await.unwrap());
+    assert_eq!(asked(world).len(), 2);
+    statuses
+}
+
 #[test]
 fn a_batch_that_changes_is_done_one_after_the_other_and_one_that_reads_at_once() {
     run(async {
         let world = Arc::new(World::new().await);
         let token = world.token(&c());
         let both = Arc::new(tokio::sync::Barrier::new(2));
-        let held = Arc::clone(&both);
         // Neither is answered before the other came.
-        world.upstream.answer(move |_| Answer::Held(Arc::clone(&held)));
+        world.upstream.answer(move |_| Answer::Held(Arc::clone(&both)));
         let reads = [entry("GET", "Observation/o1", None), entry("GET", "Observation/v1", None)];
         assert_eq!(statuses(&post(&world, &token, "batch", &reads).await), "200 200");
         asked(&world);
+        let create = || entry("POST", "Observation", Some(observation("", "Patient/P1")));
+        assert_eq!(one_by_one(&world, &token, [create(), create()]).await, "201 201");
+        // Of an operation it is not known.
+        let patient = json!({"resourceType": "Parameters", "parameter": [{"name": "patient", "valueId": "P1"}]});
+        let operation = || entry("POST", "DocumentReference/$docref", Some(patient.clone()));
+        assert_eq!(one_by_one(&world, &token, [operation(), operation()]).await, "200 200");
+        Arc::try_unwrap(world).ok().unwrap().finish().await;
+    });
+}
+
+#[test]
+fn a_batch_has_a_few_reads_under_way_at_once() {
+    run(async {
+        let world = Arc::new(World::new().await);
+        let token = world.token(&c());
+        world.upstream.answer(|_| Answer::Hang);
         let (waiting, also) = (Arc::clone(&world), token.clone());
-        let posting = tokio::spawn(async move {
-            let create = || entry("POST", "Observation", Some(observation("", "Patient/P1")));
-            post(&waiting, &also, "batch", &[create(), create()]).await
-        });
-        while world.upstream.seen() == 0 {
+        let reads = vec![entry("GET", "Observation/o1", None); 20];
+        let posting = tokio::spawn(async move { post(&waiting, &also, "batch", &reads).await });
+        while world.upstream.seen() < 8 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        assert!(world.upstream.seen() == 1 && !posting.is_finished(), "the second waits for the first");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert_eq!(world.upstream.seen(), 8);
+        posting.abort();
+        let _ = posting.await;
         world.upstream.answer(|_| Answer::Honest);
-        both.wait().await;
-        assert_eq!(statuses(&posting.await.unwrap()), "201 201");
-        assert_eq!(world.upstream.seen(), 2);
         Arc::try_unwrap(world).ok().unwrap().finish().await;
+    });
+}
+
+#[test]
+fn the_record_of_an_entry_says_what_that_of_a_request_says() {
+    run(async {
+        let world = World::new().await;
+        let token = world.token(&c());
+        let entries = [entry("GET", "Observation?code=2093-3", None), entry("GET", "Observation/o2", None)];
+        assert_eq!(statuses(&post(&world, &token, "batch", &entries).await), "200 404");
+        let told: Vec<String> = world
+            .upstream
+            .take_seen()
+            .iter()
+            .flat_map(|seen| seen.headers.iter().filter(|(name, _)| name == "x-request-id").map(|(_, id)| id.clone()))
+            .collect();
+        let records = world.finish().await;
+        let [whole] =
+            &records.iter().filter(|one| one.record.interaction.as_deref() == Some("batch")).collect::<Vec<_>>()[..]
+        else {
+            panic!("one record of the whole: {records:?}")
+        };
+        assert_eq!(whole.record.decision, None, "each entry has its own");
+        let id = whole.record.request_id.as_deref().unwrap();
+        let of = |number: usize| {
+            let id = format!("{id}.{number}");
+            assert!(told.contains(&id), "{id}: {told:?}");
+            &records.iter().find(|one| one.record.request_id.as_ref() == Some(&id)).unwrap().record
+        };
+        let (search, read) = (of(1), of(2));
+        assert_eq!(
+            (search.method.as_deref(), search.status, &*search.query_names),
+            (Some("GET"), Some(200), &["code".to_owned()][..])
+        );
+        assert_eq!(
+            (read.method.as_deref(), read.status, &*read.resource_ids),
+            (Some("GET"), Some(404), &["Observation/o2".to_owned()][..])
+        );
     });
 }

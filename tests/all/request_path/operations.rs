@@ -129,7 +129,10 @@ fn documents_are_found_by_the_search_that_the_operation_stands_for() {
         assert_eq!(asked(&world), [query, query]);
         let reply = world.get("/fhir/DocumentReference/$docref?patient=P2", &token).await;
         assert_eq!((reply.status, reply.ids().len(), world.upstream.seen()), (200, 0, 0), "{}", reply.all());
-        world.finish().await;
+        let records = world.finish().await;
+        let told = &records.iter().rfind(|entry| !entry.record.explanation.is_empty()).unwrap().record.explanation;
+        let nothing = "upstream: nothing is asked; the answer is an empty searchset";
+        assert!(told.iter().any(|sentence| sentence == nothing), "{told:?}");
     });
 }
 
@@ -346,6 +349,12 @@ fn an_operation_that_the_site_lists_is_for_grants_without_restriction() {
         let unknown = body.replace("\"count\"", "\"onlyCertainMatches\"");
         assert_eq!(world.send("POST /fhir/Patient/$match", &token, &[JSON], &unknown).await.status, 400);
         assert_eq!(world.get("/fhir/Patient/$match", &token).await.status, 400, "a resource is needed");
+        world.upstream.answer(|_| {
+            Answer::fhir(r#"{"resourceType":"CapabilityStatement","status":"active","kind":"instance","fhirVersion":"4.0.1","format":["json"],"rest":[{"mode":"server","resource":[{"type":"Patient","interaction":[{"code":"read"}],"operation":[{"name":"match","definition":"x"}]}]}]}"#)
+        });
+        let statement = world.get("/fhir/metadata", "").await;
+        assert!(statement.text().contains("OperationDefinition/Patient-match"), "{}", statement.text());
+        asked(&world);
         let narrow = world.token(&Grant::user("user/Patient.r", "Practitioner/d1", &["clinician"]));
         assert_eq!(world.send("POST /fhir/Patient/$match", &narrow, &[JSON], &body).await.status, 403);
         assert_eq!(world.upstream.seen(), 0);

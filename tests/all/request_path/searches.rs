@@ -268,3 +268,23 @@ fn an_unrestricted_grant_keeps_its_total_and_is_not_narrowed() {
         );
     });
 }
+
+#[test]
+fn the_record_names_the_encounter_of_the_launch_and_every_place_that_was_searched() {
+    run(async {
+        let world = World::new().await;
+        let clinician = Grant::user("user/*.rs", "Practitioner/d1", &["clinician"]);
+        let token = world.token(&clinician.with(|claims| claims.encounter = Some("e1".to_owned())));
+        assert_eq!(world.get("/fhir?_type=Observation,Patient", &token).await.status, 200);
+        world.get(&format!("/fhir/Patient/${}", "x".repeat(100)), &token).await;
+        let records = world.finish().await;
+        let of = |name: &str| {
+            let named = |record: &&firebreak::audit::Record| record.interaction.as_deref() == Some(name);
+            records.iter().map(|entry| &entry.record).find(named).unwrap_or_else(|| panic!("{name}: {records:?}"))
+        };
+        let (search, operation) = (of("search-system"), of(&format!("${}", "x".repeat(64))));
+        assert_eq!([search.encounter.as_deref(), operation.encounter.as_deref()], [Some("e1"); 2]);
+        let told = search.explanation.join("\n");
+        assert!(told.contains("every Observation") && told.contains("every Patient"), "{told}");
+    });
+}

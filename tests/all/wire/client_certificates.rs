@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use firebreak::clock::Clock;
 use firebreak::config::{ClientCertificates, Tls};
 use firebreak::listen::Certificates;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    date_time_ymd,
+};
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -133,4 +138,48 @@ fn lists_that_do_not_load_are_told_with_the_file() {
         let error = load(lacking.path(), &Clock::fixed(NOW)).unwrap_err();
         assert!(error.contains("`crl.pem`") && !error.contains('\n'), "{content:?}: {error}");
     }
+}
+
+/// What the metrics and `check` tell.
+#[test]
+fn the_ends_that_are_told_are_those_of_the_files_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let write = |until: i32, lists: [i32; 2]| {
+        let key = KeyPair::generate().unwrap();
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        server.not_after = date_time_ymd(until, 1, 1);
+        let list = |until: &i32| {
+            let list = CertificateRevocationListParams {
+                this_update: date_time_ymd(2026, 1, 1),
+                next_update: date_time_ymd(*until, 1, 1),
+                crl_number: 1.into(),
+                issuing_distribution_point: None,
+                revoked_certs: Vec::new(),
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            list.signed_by(&authority).unwrap().pem().unwrap()
+        };
+        for (file, text) in [
+            ("tls.crt", server.signed_by(&key, &authority).unwrap().pem()),
+            ("tls.key", key.serialize_pem()),
+            ("ca.crt", authority.pem()),
+            ("crl.pem", lists.iter().map(list).collect()),
+        ] {
+            fs::write(directory.path().join(file), text).unwrap();
+        }
+    };
+    let at = |year: i32| date_time_ymd(year, 1, 1).unix_timestamp();
+    write(2090, [2080, 2085]);
+    let certificates = load(directory.path(), &Clock::fixed(NOW)).unwrap();
+    let ends = || {
+        let Certificates { not_after, crl_next_update, .. } = &certificates;
+        [not_after, crl_next_update].map(|end| end.load(Ordering::Relaxed))
+    };
+    assert_eq!(ends(), [at(2090), at(2080)]);
+    write(2091, [2086, 2081]);
+    assert_eq!(certificates.reload(), Ok(true));
+    assert_eq!(ends(), [at(2091), at(2081)]);
 }

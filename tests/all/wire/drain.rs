@@ -1,7 +1,9 @@
 //! The graceful end: what was accepted is answered, what is idle is closed, and nothing new comes in.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
+use firebreak::config::Limits;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -17,7 +19,12 @@ async fn requests_in_flight_finish_and_idle_connections_close() {
     served.seen_times(2).await;
     served.drain.begin(Duration::ZERO).await;
     assert_eq!(idle.rest().await, "", "an idle connection closes at once");
-    served.until("refused connection", || std::net::TcpStream::connect(served.address).is_err()).await;
+    let refused = || {
+        // A socket that nobody accepts from takes connections until its queue is full, and then lets them wait.
+        let connected = std::net::TcpStream::connect_timeout(&served.address, Duration::from_secs(1));
+        connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    };
+    served.until("refused connection", refused).await;
     assert!(!served.done.is_finished(), "the request is still under way");
     served.gate.cancel();
     let (head, body) = busy.response().await;
@@ -63,6 +70,16 @@ async fn connections_that_outlast_the_grace_are_cut() {
     assert!(begun.elapsed() >= grace);
     assert!(!stuck.rest().await.contains("200"));
     assert_eq!(served.open.count(), 0);
+}
+
+#[tokio::test]
+async fn a_process_that_is_full_stops_accepting_too() {
+    let served = Served::plain_with_grace(Limits { connections: 1, ..patient() }, Duration::from_millis(300)).await;
+    let mut stuck = served.connect().await;
+    stuck.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.seen_times(1).await;
+    served.drain.begin(Duration::ZERO).await;
+    assert!(timeout(Duration::from_secs(5), served.done).await.is_ok(), "it waits for a connection to end");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -296,6 +296,41 @@ async fn a_swapped_link_is_noticed_and_the_new_certificate_served() {
     watching.await.unwrap();
 }
 
+/// A served certificate that is watched, after the watch has begun.
+async fn watched(directory: &Path) -> (Served, Arc<Certificates>) {
+    copy("server", directory);
+    let served = Served::tls_at(patient(), directory, ClientCertificates::Off).await;
+    let certificates = served.certificates.clone().unwrap();
+    tokio::spawn(Arc::clone(&certificates).watch(CancellationToken::new()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    (served, certificates)
+}
+
+#[tokio::test]
+async fn a_pair_that_is_half_written_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (served, certificates) = watched(directory.path()).await;
+    for file in ["tls.crt", "tls.key"] {
+        fs::copy(pki("server-renewed").join(file), directory.path().join(file)).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    served.until("reload", || certificates.reloads.load(Ordering::Relaxed) == 1).await;
+    assert_eq!(certificates.failures.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_never_quiet_is_read_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_served, certificates) = watched(directory.path()).await;
+    copy("server-renewed", directory.path());
+    let begun = Instant::now();
+    while certificates.reloads.load(Ordering::Relaxed) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(12), "not read");
+        fs::write(directory.path().join("other"), "x").unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_for_another_name_is_served_and_clients_refuse_it() {
     let served = Served::tls_at(Limits { ..patient() }, &pki("wrong-name"), ClientCertificates::Off).await;
