@@ -66,7 +66,7 @@ fn a_record_says_who_asked_for_what_and_what_came_of_it() {
                 expected.patients = vec!["P1".to_owned()];
                 let upstream = record.upstream.clone().unwrap();
                 assert!(upstream.ms <= record.duration_ms.unwrap(), "{record:?}");
-                expected.upstream = Some(Upstream { name: "fhir".to_owned(), status: None, ms: upstream.ms });
+                expected.upstream = Some(Upstream { name: "fhir".to_owned(), ms: upstream.ms });
                 assert!(record.explanation.first().unwrap().starts_with("allowed"), "{record:?}");
                 assert!(!record.policies.is_empty());
                 expected.policies.clone_from(&record.policies);
