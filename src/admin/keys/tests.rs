@@ -109,7 +109,7 @@ fn what_hinders_is_told_once_and_again_when_it_comes_again() {
             let (keys, store) = (Arc::clone(keys), Arc::clone(store));
             let follower = KeyFollower { keys, store, clock: clock.clone(), rotate_after: None };
             let following = follower.follow(stop.clone());
-            let story = async {
+            let meanwhile = async {
                 tokio::time::sleep(POLL * 7 / 2).await;
                 fs::remove_file(&wrong).unwrap();
                 tokio::time::sleep(POLL * 3 / 2).await;
@@ -117,7 +117,7 @@ fn what_hinders_is_told_once_and_again_when_it_comes_again() {
                 tokio::time::sleep(POLL * 5 / 2).await;
                 stop.cancel();
             };
-            tokio::join!(following, story);
+            tokio::join!(following, meanwhile);
         });
     });
     assert_eq!(told.matches("keys not taken up or not rotated; those in force stay").count(), 2, "{told}");

@@ -178,7 +178,7 @@ fn a_process_that_does_not_hear_its_store_is_not_ready_and_says_so() {
     run(async {
         let clock = Clock::fixed(1_795_395_723);
         let server = "admin = \"127.0.0.1:0\"".to_owned();
-        let world = World::with(Settings { server, clock, ..Default::default() }).await;
+        let world = World::with(Settings { clock, server, ..Default::default() }).await;
         assert_eq!(world.operator("/readyz").await.status, 200);
         // Whatever is asked of the store from now on fails.
         let store = rusqlite::Connection::open(world.state.path().join("state/firebreak.db")).unwrap();
