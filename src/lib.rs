@@ -65,5 +65,8 @@ pub mod random;
 
 pub mod secret;
 
+#[cfg(test)]
+mod testing;
+
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -124,3 +124,6 @@ impl std::fmt::Display for Failed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

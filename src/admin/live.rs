@@ -53,6 +53,9 @@ impl Collector for Live {
         let help = "Audit records that became durable";
         let records = encoder.encode_descriptor("audit_records", help, None, MetricType::Counter)?;
         ConstCounter::new(self.audit.records()).encode(records)?;
+        let help = "Answers and changes that went on without a durable audit record";
+        let unrecorded = encoder.encode_descriptor("audit_unrecorded", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.audit.unrecorded()).encode(unrecorded)?;
         self.searches(&mut encoder)?;
         let Some(certificates) = &self.certificates else { return Ok(()) };
         let end = certificates.not_after.load(Ordering::Relaxed);
@@ -97,3 +100,6 @@ impl Live {
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> Result<(), fmt::Error> {
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
+
+#[cfg(test)]
+mod tests;

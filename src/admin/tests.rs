@@ -96,8 +96,10 @@ async fn a_head_that_is_slow_or_long_is_not_waited_for() {
     let served = served().await;
     let mut slow = TcpStream::connect(served.address).await.unwrap();
     slow.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
-    let long = served.ask(&format!("GET /livez?{}", "x".repeat(64 * 1024))).await;
-    assert!(!long.starts_with("HTTP/1.1 200"), "{long}");
+    for (length, status) in [(7 * 1024, "200"), (9 * 1024, "431"), (64 * 1024, "431")] {
+        let long = served.ask(&format!("GET /livez HTTP/1.1\r\nX-Long: {}\r\nX-End: ", "x".repeat(length))).await;
+        assert!(long.starts_with(&format!("HTTP/1.1 {status}")), "{length}: {long}");
+    }
     let closed = timeout(HEAD * 3, slow.read(&mut [0])).await;
     assert!(closed.is_ok_and(|read| read.is_ok_and(|bytes| bytes == 0)), "it is closed, and nothing answered");
 }
@@ -125,6 +127,9 @@ async fn the_metrics_are_openmetrics_text_with_our_prefix() {
     served.metrics.request(Route::Token, &Method::POST, StatusCode::FOUND, Duration::from_millis(3));
     served.metrics.request(Route::Token, &Method::POST, StatusCode::NOT_FOUND, Duration::from_millis(3));
     served.metrics.request(Route::Token, &Method::POST, StatusCode::BAD_GATEWAY, Duration::from_millis(3));
+    for route in [Route::Demo, Route::Unreadable] {
+        served.metrics.request(route, &Method::OPTIONS, StatusCode::OK, Duration::ZERO);
+    }
     let answer = served.ask("GET /metrics").await;
     assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
     for line in [
@@ -133,6 +138,8 @@ async fn the_metrics_are_openmetrics_text_with_our_prefix() {
         "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"4xx\"} 1",
         "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"5xx\"} 1",
         "firebreak_request_duration_seconds_bucket{le=\"0.005\",route=\"fhir\"} 1",
+        "firebreak_requests_total{route=\"demo\",method=\"OPTIONS\",code_class=\"2xx\"} 1",
+        "firebreak_requests_total{route=\"unreadable\",method=\"OPTIONS\",code_class=\"2xx\"} 1",
         "firebreak_upstream_duration_seconds_count 1",
         "firebreak_authz_decisions_total{decision=\"deny\",reason=\"scope_insufficient\"} 1",
         "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"} 1",

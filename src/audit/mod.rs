@@ -123,6 +123,7 @@ impl Audit {
             room: Semaphore::new(options.queue_bytes.try_into().unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)),
             aggregate: Aggregate::new(options.aggregate_entries),
             records: AtomicU64::new(first.len() as u64),
+            unrecorded: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             tap: broadcast::Sender::new(TAP),
         });
@@ -167,6 +168,12 @@ impl Audit {
     #[must_use]
     pub fn records(&self) -> u64 {
         self.0.shared.records.load(Ordering::Relaxed)
+    }
+
+    /// How many answers and changes went on without a durable record: none but where [`OnFailure::DangerAllowAndAlarm`] is chosen.
+    #[must_use]
+    pub fn unrecorded(&self) -> u64 {
+        self.0.shared.unrecorded.load(Ordering::Relaxed)
     }
 
     /// The lines, as they become durable, from now on. One who reads too slowly misses some and is told so.

@@ -101,9 +101,6 @@ pub enum Ending {
 pub struct Upstream {
     /// The upstream's name in the configuration.
     pub name: String,
-    /// The HTTP status it answered, absent when it did not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
     /// How long it took, in milliseconds.
     pub ms: u64,
 }
@@ -119,9 +116,6 @@ pub struct Record {
     /// The identifier of the exchange, the one in the answer's `X-Request-Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The W3C trace id, when the client or the ingress sent one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
     /// The listener's name in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Text>,
@@ -149,12 +143,6 @@ pub struct Record {
     /// The roles the policies saw.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    /// The purpose of use, such as `TREAT`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purpose: Option<String>,
-    /// Whether the emergency access of the policies was used.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub break_glass: bool,
     /// A handle of the access token: see [`Digest::handle`](crate::secret::Digest::handle). Never the token, never its `jti`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
@@ -206,9 +194,6 @@ pub struct Record {
     /// The decision in sentences, the same that `firebreak explain` prints for this request and token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanation: Vec<String>,
-    /// What the cache did (`hit`, `miss`, or why it was bypassed).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache: Option<Text>,
     /// The call to the upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
@@ -257,7 +242,6 @@ impl Record {
         Self {
             kind,
             request_id: None,
-            trace_id: None,
             listener: None,
             client_ip: None,
             tls: None,
@@ -267,8 +251,6 @@ impl Record {
             sub: None,
             fhir_user: None,
             roles: Vec::new(),
-            purpose: None,
-            break_glass: false,
             jti: None,
             scopes: None,
             patient: None,
@@ -286,7 +268,6 @@ impl Record {
             reason: None,
             policies: Vec::new(),
             explanation: Vec::new(),
-            cache: None,
             upstream: None,
             status: None,
             bytes: None,
@@ -322,11 +303,6 @@ impl Record {
             self.reason = Some(Cow::Borrowed(reason));
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
@@ -266,6 +267,7 @@ impl Audit {
             OnFailure::Deny => Err(unrecorded),
             OnFailure::DangerAllowAndAlarm => {
                 tracing::error!(why = %unrecorded, "an answer was released without a durable audit record");
+                self.0.shared.unrecorded.fetch_add(1, Ordering::Relaxed);
                 Ok(Recorded::counted(answer))
             }
         }

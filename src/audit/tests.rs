@@ -9,11 +9,11 @@ mod opened;
 mod ordinary;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Audit, Entry, EventKind, Open, Options, Outcome, Recorded, Unrecorded};
 use crate::clock::Clock;
+use crate::testing::told;
 use memory::Memory;
 
 /// Longer than anything here takes.
@@ -27,30 +27,6 @@ fn options(directory: &Path) -> Options {
     options.checkpoint_every = Duration::from_secs(3_600);
     options.aggregate_every = Duration::from_secs(3_600);
     options
-}
-
-/// What `test` says in the operational log, as far as its own thread does.
-fn told(test: impl FnOnce()) -> String {
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&said);
-    let writer = move || Kept(Arc::clone(&kept));
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
-    tracing::subscriber::with_default(subscriber, test);
-    let said = said.lock().unwrap();
-    String::from_utf8_lossy(&said).into_owned()
-}
-
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Runs a test, which fails when it waits for something that does not come.

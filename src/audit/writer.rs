@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) aggregate: Aggregate,
     /// Records that became durable.
     pub(super) records: AtomicU64,
+    /// Answers and changes that went on without a durable record, because the operator wants it so.
+    pub(super) unrecorded: AtomicU64,
     /// Records that could not be queued.
     pub(super) lost: AtomicU64,
     pub(super) tap: broadcast::Sender<Arc<str>>,

@@ -233,7 +233,7 @@ pub struct Audit {
 pub enum OnAuditFailure {
     /// It is not released (503).
     Deny,
-    /// It is released, and an alarm is logged and counted.
+    /// It is released, and that is logged as an error and counted in `firebreak_audit_unrecorded_total`.
     DangerAllowAndAlarm,
 }
 

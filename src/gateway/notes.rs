@@ -135,7 +135,6 @@ impl Record {
     pub(super) fn forwarded(&mut self, unfiltered: &Unfiltered) {
         self.upstream = unfiltered.spent.map(|spent| Upstream {
             name: "fhir".to_owned(),
-            status: None,
             ms: u64::try_from(spent.as_millis()).unwrap_or(u64::MAX),
         });
     }

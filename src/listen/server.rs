@@ -34,7 +34,7 @@ pub struct Drain {
 }
 
 /// Open connections at this moment, for the metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Open(TaskTracker);
 
 impl Open {

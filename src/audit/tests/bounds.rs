@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::super::log::segment_name;
 use super::super::record::Ending;
 use super::super::recorded::Why;
 use super::super::{VerifyOptions, verify};
@@ -63,10 +64,15 @@ fn a_log_that_heals_only_for_a_moment_loses_nothing_and_writes_nothing_twice() {
         for number in 0..6 {
             assert!(!long(&audit, &number.to_string()).await);
         }
-        // The first group of what is held is written, the next one is not: that there are two shows that they are small.
+        // The first group of what is held is written, the next one is not.
         memory.state().append_fails = None;
         memory.state().sync_fails = Some((1, 2));
         assert!(!long(&audit, "6").await);
+        let durable = tempfile::tempdir().unwrap();
+        memory.crash_into(durable.path(), 0);
+        let segment = std::fs::read(durable.path().join(segment_name(1))).unwrap();
+        let written = entries(&segment).iter().filter(|entry| entry.record.kind == EventKind::Fhir).count();
+        assert_eq!(written, 3, "of 300 kB each make a group of a megabyte");
         memory.state().sync_fails = None;
         memory.state().append_fails = Some(ErrorKind::StorageFull);
         for number in 7..9 {

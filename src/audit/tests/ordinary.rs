@@ -72,6 +72,11 @@ fn strangers_who_hang_up_or_turn_out_to_be_strangers_are_counted() {
     let counted = entries.iter().map(|entry| (entry.record.reason.as_deref(), entry.record.count));
     let counted: Vec<_> = counted.filter(|(reason, _)| reason.is_some()).collect();
     assert_eq!(counted, [(Some("aborted"), Some(3)), (Some("token_expired"), Some(1))]);
+    let refusals = entries.iter().filter(|entry| entry.record.kind == EventKind::Refusals);
+    for refusal in refusals.map(|entry| &entry.record) {
+        let now = Some("2026-11-23T01:02:03.000Z");
+        assert_eq!((refusal.first.as_deref(), refusal.last.as_deref()), (now, now));
+    }
 }
 
 #[test]

@@ -223,4 +223,10 @@ async fn a_write_waits_for_that_of_another_process() {
     std::thread::sleep(Duration::from_millis(200));
     other.execute_batch("COMMIT").unwrap();
     put.await.unwrap();
+    // One that looks first, too: what it saw is not past when it writes.
+    other.execute_batch("BEGIN IMMEDIATE; DELETE FROM entry").unwrap();
+    let put = store.put_if_absent(Kind::Grant, Digest::of("key"), entry("b"), 0);
+    std::thread::sleep(Duration::from_millis(200));
+    other.execute_batch("COMMIT").unwrap();
+    assert!(put.await.unwrap());
 }

@@ -53,3 +53,22 @@ fn lines(directory: &Path) -> Vec<String> {
 fn entries(directory: &Path) -> Vec<Entry> {
     lines(directory).iter().map(|line| Entry::parse(line).unwrap()).collect()
 }
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_told() {
+    const TOLD: &str = "the audit log could not write a checkpoint";
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory.path().join("log"));
+    // Each group begins a segment, and with it the files are opened anew.
+    (options.segment_bytes, options.checkpoint_records) = (1, 1);
+    let checkpoints = options.directory.join("checkpoints");
+    crate::world::run(async {
+        let audit = start(options);
+        assert!(record(&audit, "one").await.is_some());
+        fs::rename(&checkpoints, directory.path().join("kept")).unwrap();
+        fs::create_dir(&checkpoints).unwrap();
+        assert!(record(&audit, "two").await.is_some(), "it is the record that counts");
+        audit.shutdown().await;
+    });
+    assert!(crate::world::told().contains(TOLD));
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use firebreak::audit::{EventKind, OnFailure};
 
 use super::grants::{Browser, SCOPE};
-use crate::world::client::{Connection, Reply};
+use crate::world::client::Reply;
 use crate::world::{Settings, World, run};
 
 const CHILD: &str = "faults::audit::child";
@@ -59,11 +59,11 @@ fn child() {
     run(async {
         let world = World::with(Settings { server: "admin = \"127.0.0.1:0\"".to_owned(), ..Default::default() }).await;
         let a = world.token_a();
-        let ready = async || {
-            let mut connection = Connection::open(world.admin.unwrap(), None).await;
-            connection.exchange(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n", false).await
+        let healthy = async |value: u8| {
+            let metrics = world.operator("/metrics").await;
+            metrics.text().lines().any(|line| line == format!("firebreak_audit_healthy {value}"))
         };
-        assert_eq!(ready().await.status, 200);
+        assert!(world.operator("/readyz").await.status == 200 && healthy(1).await);
         assert_eq!(world.get("/fhir/Observation/o1", &a).await.status, 200);
         limit(&(longest(&world.audit_directory()) + 3_000).to_string());
         let (mut released, mut refused) = (0, Vec::new());
@@ -89,9 +89,10 @@ fn child() {
             assert_eq!((reply.header("etag"), reply.header("last-modified")), ("", ""), "{}", reply.all());
             assert!(!reply.header("retry-after").is_empty());
         }
-        let unready = ready().await;
+        let unready = world.operator("/readyz").await;
         assert_eq!(unready.status, 503, "{}", unready.all());
         assert!(unready.text().contains("audit"), "{}", unready.text());
+        assert!(healthy(0).await);
         assert_eq!(world.get("/fhir/metadata", "").await.status, 200, "what needs no record is still served");
         limit("unlimited");
         healed(&world).await;

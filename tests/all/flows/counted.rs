@@ -1,15 +1,12 @@
 //! The metrics tell what happened: what the clients were answered, and what the log records of it.
 
 use super::*;
-use crate::world::client::Connection;
 use crate::world::{Settings, World, audit_lines, run};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
 async fn metrics(world: &World) -> String {
-    let mut scraper = Connection::open(world.admin.unwrap(), None).await;
-    let request = b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n";
-    scraper.exchange(request, false).await.text().to_owned()
+    world.operator("/metrics").await.text().to_owned()
 }
 
 /// The number behind a series; 0 when there is none.
@@ -96,6 +93,52 @@ fn each_record_of_the_log_is_counted_whatever_it_tells() {
         let denied = "firebreak_authz_decisions_total{decision=\"deny\",reason=\"not_found_or_hidden\"}";
         assert_eq!(count(&told, denied), 1, "{told}");
         assert!(count(&told, "firebreak_upstream_duration_seconds_count") >= 1, "{told}");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn each_entry_of_a_batch_is_a_decision_of_its_own() {
+    run(async {
+        let world = counting().await;
+        let token = world.token_a();
+        let entry = |id: &str| serde_json::json!({"request": {"method": "GET", "url": format!("Observation/{id}")}});
+        let entries = [entry("o1"), entry("o1"), entry("o2")];
+        let bundle = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
+        let permitted = "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"}";
+        let denied = "firebreak_authz_decisions_total{decision=\"deny\",reason=\"not_found_or_hidden\"}";
+        let reply = world.send("POST /fhir", &token, &["Content-Type: application/fhir+json"], &bundle).await;
+        assert_eq!(reply.status, 200, "{}", reply.all());
+        let told = metrics(&world).await;
+        assert_eq!((count(&told, permitted), count(&told, denied)), (3, 1), "with the whole: {told}");
+        world.finish().await;
+    });
+}
+
+#[test]
+fn connections_are_counted_while_they_are_open_and_what_cannot_be_read_as_such() {
+    run(async {
+        let world = counting().await;
+        let open = async || count(&metrics(&world).await, "firebreak_connections_open");
+        assert_eq!(open().await, 0);
+        let mut connections = [world.connect().await, world.connect().await];
+        for connection in &mut connections {
+            let reply = connection.exchange(b"GET /jwks HTTP/1.1\r\nHost: gw.example.org\r\n\r\n", false).await;
+            assert_eq!(reply.status, 200);
+        }
+        assert_eq!(open().await, 2);
+        drop(connections);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+            while open().await > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        });
+        ended.await.unwrap();
+        let unreadable = b"GET /jwks HTTP/1.1\r\nHost: gw.example.org\r\nHost: other.example.org\r\n\r\n";
+        assert_eq!(world.connect().await.exchange(unreadable, false).await.status, 400);
+        let told = metrics(&world).await;
+        let series = "firebreak_requests_total{route=\"unreadable\",method=\"OPTIONS\",code_class=\"4xx\"}";
+        assert_eq!(count(&told, series), 1, "{told}");
         world.finish().await;
     });
 }

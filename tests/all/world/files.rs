@@ -8,7 +8,8 @@ use std::sync::{Arc, LazyLock};
 use firebreak::clock::Clock;
 use firebreak::config::Config;
 use firebreak::keys::Keys;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 
 use crate::upstream::{Resource, data};
@@ -92,7 +93,7 @@ pub(crate) fn configuration(directory: &Path, upstream: &str, settings: &Setting
 
 /// The same as its file has it.
 pub(super) fn configuration_text(directory: &Path, upstream: &str, settings: &Settings) -> String {
-    let tls = if settings.tls { "[tls]\ndirectory = \"tls\"" } else { "" };
+    let tls = if settings.tls { "[tls]\ndirectory = \"tls\"\nclient_certificates = \"optional\"" } else { "" };
     let credential = directory.join("upstream.secret");
     fs::write(&credential, UPSTREAM_CREDENTIAL).unwrap();
     fs::set_permissions(&credential, fs::Permissions::from_mode(0o600)).unwrap();
@@ -139,7 +140,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Makes a certification authority and a certificate of it; gives a client's configuration that trusts it alone.
+/// Makes a certification authority and certificates of it; gives a client's configuration that trusts it alone, and has a
+/// certificate of it, which lies in `client.der`.
 pub(super) fn certificate(directory: &Path) -> Arc<rustls::ClientConfig> {
     fs::create_dir_all(directory).unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -149,6 +151,12 @@ pub(super) fn certificate(directory: &Path) -> Arc<rustls::ClientConfig> {
     let server =
         CertificateParams::new(vec!["gw.example.org".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     fs::write(directory.join("tls.crt"), server.pem()).unwrap();
+    fs::write(directory.join("ca.crt"), authority.pem()).unwrap();
+    let client_key = KeyPair::generate().unwrap();
+    let mut client = CertificateParams::new(Vec::new()).unwrap();
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client = client.signed_by(&client_key, &authority).unwrap();
+    fs::write(directory.join("client.der"), client.der()).unwrap();
     fs::write(directory.join("tls.key"), key.serialize_pem()).unwrap();
     fs::set_permissions(directory.join("tls.key"), fs::Permissions::from_mode(0o600)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
@@ -158,6 +166,7 @@ pub(super) fn certificate(directory: &Path) -> Arc<rustls::ClientConfig> {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_client_auth_cert(vec![client.der().clone()], PrivateKeyDer::try_from(client_key.serialize_der()).unwrap())
+        .unwrap();
     Arc::new(config)
 }

@@ -30,6 +30,6 @@ pub(super) fn capture() {
 }
 
 /// All that was logged so far.
-pub(super) fn taken() -> String {
+pub(crate) fn taken() -> String {
     String::from_utf8_lossy(&TEXT.lock().unwrap()).into_owned()
 }

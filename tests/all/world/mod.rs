@@ -31,6 +31,7 @@ use client::Connection;
 pub(crate) use client::Reply;
 pub(crate) use files::{Settings, UPSTREAM_CREDENTIAL, configuration, directory};
 use files::{certificate, configuration_text};
+pub(crate) use log::taken as told;
 use process::{Inside, Process};
 pub(crate) use tokens::Grant;
 
@@ -211,6 +212,13 @@ impl World {
     /// The answers that were kept.
     pub(crate) fn kept(&self) -> Vec<(String, Reply)> {
         self.kept.as_ref().unwrap().lock().unwrap().clone()
+    }
+
+    /// What the admin listener answers to a GET.
+    pub(crate) async fn operator(&self, target: &str) -> Reply {
+        let mut connection = Connection::open(self.admin.unwrap(), None).await;
+        let request = format!("GET {target} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        connection.exchange(request.as_bytes(), false).await
     }
 
     /// Moves a fixed clock, and lets the gateway hear from its store at the new time.
