@@ -65,6 +65,9 @@ mod tests {
         assert_eq!(first.len(), 19);
         assert_eq!(first.split('-').count(), 4);
         assert!(first.bytes().all(|byte| ALPHABET.contains(&byte)));
+        // Of a thousand characters, one that is left out by chance is one in 10^12.
+        let many: String = std::iter::repeat_with(password).take(64).collect();
+        assert!(ALPHABET.iter().all(|byte| many.contains(char::from(*byte))), "{many}");
     }
 
     #[test]

@@ -320,3 +320,29 @@ fn tell(options: &Options, config: &Config, ca_file: &Path, apps: &[Registered])
     text += "\nSample data on loopback; nothing of it is real. Ctrl-C ends it.";
     say(&text)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use super::*;
+
+    #[test]
+    fn people_have_their_roles_and_no_app_is_approved() {
+        let own = apps("https://localhost:1", &["http://localhost:3000/".parse().unwrap()]);
+        let text = configuration("https://localhost:1", 1, "http://127.0.0.1:2/fhir", &own).unwrap();
+        let config: Value = toml::from_str(&text).unwrap();
+        for (pointer, expected) in [
+            ("/user/0/roles", json!(["clinician"])),
+            ("/user/1/roles", json!(["patient"])),
+            ("/user/0/fhir_user", json!("Practitioner/elena-rivera")),
+            ("/user/1/fhir_user", json!("Patient/amina-diallo")),
+            ("/client/0/approved", json!(false)),
+            ("/client/1/approved", json!(false)),
+            ("/client/2/ehr/vouches_for_users", json!(true)),
+            ("/server/drain_delay", json!("0s")),
+            ("/server/drain_grace", json!("5s")),
+        ] {
+            assert_eq!(config.pointer(pointer), Some(&expected), "{pointer}: {text}");
+        }
+    }
+}

@@ -286,12 +286,15 @@ fn object((explanation, ways): &Told) -> Value {
     value
 }
 
-/// The bytes of a file, or of standard input.
+/// The bytes of a file, or of standard input, of which at most 16 MiB are taken.
 fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().take(16 << 20).read_to_end(&mut bytes)?;
+        std::io::stdin().lock().take((16 << 20) + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > 16 << 20 {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
         return Ok(bytes);
     }
     std::fs::read(path)

@@ -231,7 +231,9 @@ mod tests {
     #[test]
     fn a_server_url_has_a_scheme_of_http_and_no_query() {
         assert!(server_url("http://127.0.0.1:8080/fhir").is_ok());
-        for bad in ["127.0.0.1:8080", "ftp://a/b", "http://a/b?c", "http://u@a/", "http://a/#b", "/fhir"] {
+        for bad in
+            ["127.0.0.1:8080", "ftp://a/b", "http://a/b?c", "http://u@a/", "http://:p@a/", "http://a/#b", "/fhir"]
+        {
             assert!(server_url(bad).is_err(), "{bad}");
         }
     }

@@ -218,6 +218,51 @@ fn what_an_app_has_not_fetched_yet_and_what_is_remembered_ends_with_the_grants()
     assert!(has(&store, Kind::Consent, "chart eve") && has(&store, Kind::Consent, "chart ada"));
 }
 
+// A user of a provider has their subject there, which may be the name of somebody else here.
+#[test]
+fn the_logins_of_a_user_without_a_grant_end_at_the_issuer_that_is_named_and_else_at_our_own() {
+    let site = Site::new("0s");
+    let store = SqliteStore::open(&site.path("state")).unwrap();
+    let text = fs::read_to_string(site.config()).unwrap();
+    let origin = text.split("origin = \"").nth(1).unwrap().split('"').next().unwrap();
+    let (here, there) = (user_digest(origin, "eve"), user_digest("https://idp.example", "eve"));
+    for (login, owner) in [("here", here), ("there", there)] {
+        put(&store, Kind::Session, login, &"", Some(owner));
+        put(&store, Kind::Consent, login, &"", Some(owner));
+    }
+    let is_left = |name: &str| [Kind::Session, Kind::Consent].map(|kind| has(&store, kind, name));
+    let revoke = |more: &[&str]| {
+        let (code, out, err) = run(&[&["grant", "revoke", "--config", &site.config(), "--user", "eve"], more].concat());
+        assert_eq!((code, out.trim()), (0, "0 grants revoked; 1 login ended"), "{err}");
+    };
+    revoke(&["--issuer", "https://idp.example"]);
+    assert_eq!((is_left("there"), is_left("here")), ([false; 2], [true; 2]));
+    revoke(&[]);
+    assert_eq!(is_left("here"), [false; 2]);
+}
+
+// An app that comes back while the consents are forgotten was asked nobody: what it got is revoked with the rest.
+#[test]
+fn what_an_app_gets_while_its_user_takes_everything_back_is_revoked_too() {
+    let site = Site::new("0s");
+    let store = SqliteStore::open(&site.path("state")).unwrap();
+    fill_more(&store, "ada");
+    let owner = user_digest("https://localhost", "ada");
+    // Until the consent is gone the grant is none.
+    put(&store, Kind::LogoutTokenId, "late", &grant("late", "ada", "growth"), Some(owner));
+    let (none, there, consent) = (Kind::LogoutTokenId as i64, Kind::Grant as i64, Kind::Consent as i64);
+    let database = rusqlite::Connection::open(site.path("state/firebreak.db")).unwrap();
+    let meanwhile = format!("UPDATE entry SET kind = {there} WHERE kind = {none}");
+    database
+        .execute_batch(&format!(
+            "CREATE TRIGGER meanwhile AFTER DELETE ON entry WHEN OLD.kind = {consent} BEGIN {meanwhile}; END"
+        ))
+        .unwrap();
+    let (code, out, err) = run(&["grant", "revoke", "--config", &site.config(), "--user", "ada", "--client", "growth"]);
+    assert_eq!((code, out.trim()), (0, "2 grants revoked"), "{err}");
+    assert!(has(&store, Kind::RevokedGrant, "late") && !has(&store, Kind::Grant, "late"));
+}
+
 #[test]
 fn a_running_server_records_what_a_command_did_within_seconds_and_once() {
     let site = Site::new("0s");
@@ -261,6 +306,22 @@ fn an_act_that_is_not_recorded_yet_is_told_and_waits() {
         "the next command records it: {:?}",
         recorded(&site)
     );
+}
+
+#[test]
+fn an_act_that_cannot_be_recorded_for_another_in_the_store_is_told_and_waits() {
+    let site = Site::new("0s");
+    let store = SqliteStore::open(&site.path("state")).unwrap();
+    fill(&store);
+    put(&store, Kind::AdministrationEvent, "damaged", &"no act", None);
+    let (code, out, err) = run(&["grant", "revoke", "--config", &site.config(), "g3"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    let expected = "done, and not recorded yet: an act of administration in the store cannot be read: ";
+    assert!(err.contains(expected) && err.contains("; it is recorded later"), "{err}");
+    assert!(has(&store, Kind::RevokedGrant, "g3"));
+    futures(store.remove(Kind::AdministrationEvent, Digest::of("damaged"))).unwrap();
+    assert_eq!(run(&["grant", "list", "--config", &site.config()]).0, 0);
+    assert!(recorded(&site).contains(&told("grant_revoked", "g3")), "{:?}", recorded(&site));
 }
 
 #[test]

@@ -50,6 +50,15 @@ fn it_counts_clients_and_users_and_says_who_is_nobody_and_whose_keys_cannot_be_u
 }
 
 #[test]
+fn it_says_which_version_the_server_speaks_and_that_a_server_that_offers_no_search_was_not_probed() {
+    let site = Site::new("0s");
+    let (code, told) = check(&site, "upstream");
+    assert!(code == 0 && told.ends_with("/fhir speaks FHIR 4.0.1"), "{told}");
+    let (code, told) = check(&site, "searches");
+    assert!(code == 0 && told.ends_with(" is offered by the server, so none was probed"), "{told}");
+}
+
+#[test]
 fn it_says_when_the_certificate_and_the_revocation_list_end() {
     let site = Site::new("0s");
     let ends = |before: i64| {

@@ -274,6 +274,11 @@ fn the_tables_say_what_is_so() {
     let table = done(&site, "list", &[]);
     let row = table.lines().find(|line| line.starts_with("growth ")).unwrap();
     assert!(row.ends_with('Z') && row.contains(" an administrator "), "since when: {row}");
+    assert_eq!(json(&site, "show", &["growth"])["forgotten_unless_used_before"], Value::Null, "never");
+    let (kept, key) = (store(&site), Digest::of("growth"));
+    let entry = wait(kept.read(Kind::Client, key, 1)).unwrap().unwrap();
+    wait(kept.put(Kind::Client, key, Entry { expires: FAR, ..entry })).unwrap();
+    assert_eq!(json(&site, "show", &["growth"])["forgotten_unless_used_before"], "2096-10-02T07:06:40Z");
     // One that is registered in the file too is not served from the store.
     let text = fs::read_to_string(site.config()).unwrap();
     fs::write(site.config(), format!("{text}\n[[client]]\nclient_id = \"growth\"\nredirect_uris = []\n")).unwrap();
@@ -362,9 +367,16 @@ fn a_token_is_made_where_one_can_be_used() {
     let store = store(&site);
     let found = wait(firebreak::clients::initial_access_token::find(&store, token, 1)).unwrap().unwrap();
     assert_eq!(found.token.name, "the lab");
+    let spent = [1, 2, 3].map(|_| wait(found.spend(&store, 1)).unwrap());
+    assert_eq!(spent, [true, true, false], "as often as it was made for");
+    let records = crate::world::audit_lines(&site.path("state/audit"));
+    let told = records.iter().find(|line| line.contains("\"action\":\"initial_access_token_made\"")).unwrap();
+    assert!(told.contains("\"target\":\"the lab\"") && !told.contains(token), "{told}");
+    done(&site, "token", &["--name", "for a leap year", "--expires", "366d"]);
     let shown = done(&site, "token", &["--name", "the lab"]);
     assert!(shown.contains("registers 1 client at https://localhost"), "{shown}");
-    for bad in [["--uses", "0"], ["--uses", "1001"], ["--expires", "10s"], ["--expires", "5y"], ["--scope", "nonsense"]]
+    for bad in
+        [["--uses", "0"], ["--uses", "1001"], ["--expires", "10s"], ["--expires", "367d"], ["--scope", "nonsense"]]
     {
         let (code, _, err) = client(&site, "token", &[&["--name", "x"][..], &bad].concat());
         assert_eq!(code, 2, "{bad:?}: {err}");

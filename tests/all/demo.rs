@@ -102,14 +102,16 @@ impl Drop for Demo {
 
 #[test]
 fn a_demonstration_is_one_origin_on_loopback_with_two_logins_and_tells_its_addresses() {
+    let port = free().port();
     let demo = Demo::start(&[
         "--port",
-        &free().port().to_string(),
+        &port.to_string(),
         "--app",
         "http://localhost:3000/",
         "--app",
         "http://localhost:4000",
     ]);
+    assert_eq!(demo.port(), port, "the port that was named");
     let listens = demo.listens();
     assert!(listens.iter().all(|(address, _)| address == "0100007F"), "127.0.0.1 alone: {listens:?}");
     assert!(
@@ -123,6 +125,9 @@ fn a_demonstration_is_one_origin_on_loopback_with_two_logins_and_tells_its_addre
     {
         assert_eq!(demo.told(name), format!("{origin}{path}"), "{name}");
         assert!(demo.text.contains(demo.told(name)), "{name}: {}", demo.text);
+    }
+    for told in [&format!("{origin}/app/\n"), demo.told("ca_file")] {
+        assert!(demo.text.contains(told), "{told}: {}", demo.text);
     }
     for login in demo.json["logins"].as_array().unwrap() {
         let told = format!("{} / {}", login["username"].as_str().unwrap(), login["password"].as_str().unwrap());

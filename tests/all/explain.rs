@@ -409,6 +409,11 @@ fn a_revoked_grant_is_told_beside_a_running_gateway() {
         {
             assert!(out.contains(expected), "lacks `{expected}`: {out}");
         }
+        assert!(!out.contains("bound to a key"), "{out}");
+        let confirmation = firebreak::jose::Confirmation { jkt: "0".repeat(43) };
+        let bound = Grant::patient("patient/*.rs", "P1").with(|claims| claims.cnf = Some(confirmation));
+        let (_, out, _) = explain(&world, &["--token", &world.token(&bound), "GET /Observation"]);
+        assert!(out.contains("note: the token is bound to a key: each request must prove it"), "{out}");
         firebreak::grant::grants::revoke(&world.grants, &grant.0.gid).await.unwrap();
         let (code, out, _) = explain(&world, &["--token", &token, "GET /Observation"]);
         assert_eq!((code, out.lines().next()), (1, Some("refused: token_revoked (401)")), "{out}");

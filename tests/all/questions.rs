@@ -74,7 +74,7 @@ fn a_backend_service_acts_in_the_roles_that_are_configured_for_it_unless_others_
     let site = Site::new("0s");
     let text = fs::read_to_string(site.config()).unwrap();
     fs::write(site.path("keys.json"), "{\"keys\": []}").unwrap();
-    let client = "[[client]]\nclient_id = \"bulk\"\njwks_file = \"keys.json\"\ngrant_types = [\"client_credentials\"]\nscope = \"system/*.rs\"\nroles = [\"backend\"]\n";
+    let client = "[[client]]\nclient_id = \"bulk\"\njwks_file = \"keys.json\"\ngrant_types = [\"client_credentials\"]\nscope = \"system/*.rs\"\nroles = [\"backend\", \"clinician\"]\n";
     fs::write(site.config(), format!("{text}\n{client}")).unwrap();
     let system = ["--scope", "system/Observation.rs", "--client", "bulk"];
     assert_eq!(ask(&site, &[&system[..], &["GET /Observation"]].concat()).0, 0);
@@ -104,9 +104,34 @@ fn what_is_sent_is_what_the_options_say() {
     let (xml, _, _) = ask_with(
         &site,
         &[&patch[..8], &["--header", "Content-Type: application/xml", "PATCH /Observation/o1"]].concat(),
-        "<a/>",
+        r#"[{"op":"replace","path":"/status","value":"final"}]"#,
     );
     assert_eq!(xml, 1, "the media type that is given stays");
+}
+
+// The rest of a body that was cut off would be judged as if it were all.
+#[test]
+fn standard_input_is_read_to_its_end_or_not_at_all() {
+    let site = Site::new("0s");
+    let create = [&CLINICIAN[..], &["--body", "-", "POST /Observation"]].concat();
+    let body = |size: usize| {
+        let resource = r#"{"resourceType":"Observation","status":"final","code":{"text":"x"}}"#;
+        resource.to_owned() + &" ".repeat(size - resource.len())
+    };
+    let (code, out, err) = ask_with(&site, &create, &body(16 << 20));
+    assert_ne!(code, 2, "{out}{err}");
+    let (code, out, err) = ask_with(&site, &create, &body((16 << 20) + 1));
+    assert!(code == 2 && err.contains("`-` cannot be read: file too large"), "{out}{err}");
+}
+
+#[test]
+fn a_token_is_taken_from_standard_input() {
+    let site = Site::new("0s");
+    firebreak::keys::Keys::open(&site.path("state/keys")).unwrap();
+    let of_others = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsxIn0.e30.c2lnbmF0dXJl";
+    let (code, out, err) = ask_with(&site, &["--token", "-", "GET /Observation"], of_others);
+    assert!(code == 1 && !out.contains("it is no JWT"), "{out}{err}");
+    assert_eq!((code, out), (1, ask(&site, &["--token", of_others, "GET /Observation"]).1));
 }
 
 #[test]

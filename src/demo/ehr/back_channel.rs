@@ -95,3 +95,48 @@ impl BackChannel for TlsBackChannel {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// A server that answers once, with a body of this size: its URL, and the certificate to trust.
+    async fn answering(size: usize) -> (String, CertificateDer<'static>) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.into())
+            .unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut stream = TlsAcceptor::from(Arc::new(tls)).accept(socket).await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+            answer.resize(answer.len() + size, b'a');
+            let _ = stream.write_all(&answer).await;
+        });
+        (url, certificate)
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_at_most_64_kib() {
+        for (size, is_taken) in [(65_536, true), (65_537, false)] {
+            let (url, authority) = answering(size).await;
+            let reply = TlsBackChannel::new(authority).unwrap().post(&url, "assertion", "{}".to_owned()).await;
+            assert_eq!(reply.is_ok_and(|reply| reply.body.len() == size), is_taken, "{size}");
+        }
+    }
+}

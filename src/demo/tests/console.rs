@@ -92,6 +92,24 @@ async fn a_browser_that_fell_behind_is_shown_what_comes() {
 }
 
 #[tokio::test]
+async fn a_quiet_stream_says_that_it_is_alive_and_does_not_stay_forever() {
+    let (site, audit) = site(Watched::answering(500, ""));
+    let mut body = stream(&site, "", &HeaderMap::new()).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    // What a browser fell behind with is a quiet period: the time passes at once.
+    let mut period = async || {
+        for seq in 1..=9 {
+            audit.send(line(seq, "")).unwrap();
+        }
+        body.frame().await.map(|frame| frame.unwrap().into_data().unwrap())
+    };
+    for _ in 0..240 {
+        assert_eq!(period().await.unwrap(), ":\n\n");
+    }
+    assert_eq!(period().await, None);
+}
+
+#[tokio::test]
 async fn new_records_come_as_events_and_none_comes_twice() {
     let (site, audit) = site(Watched::answering(500, ""));
     audit.send(line(1, r#","kind":"login""#)).unwrap();

@@ -294,6 +294,7 @@ fn included_resources_are_marked_and_come_once() {
 fn unknown_parameters_are_refused_when_handling_is_strict_and_chains_always() {
     let store = store();
     assert_eq!(total(store, "Patient?shoe-size=44"), 24);
+    assert_eq!(total(store, "Patient?birthdate="), 24, "nothing is asked for");
     let strict = [("prefer", "return=minimal; handling=strict")];
     assert_eq!(ask(store, &Method::GET, "Patient?shoe-size=44", &strict, "").status(), StatusCode::BAD_REQUEST);
     assert_eq!(ask(store, &Method::GET, "Patient?gender=male", &strict, "").status(), StatusCode::OK);
@@ -304,6 +305,7 @@ fn unknown_parameters_are_refused_when_handling_is_strict_and_chains_always() {
         "Patient?name:text=x",
         "Patient?_count=ten",
         "MedicationRequest?_include=Patient:organization",
+        "MedicationRequest?_include=Patient:requester",
         "MedicationRequest?_include=MedicationRequest:status",
     ] {
         assert_eq!(get(store, target).0, StatusCode::BAD_REQUEST, "{target}");
