@@ -1,9 +1,12 @@
-//! What documents claim about this tree: tests and files that they name exist, and every decision record is in their list.
+//! What documents claim about this tree: tests and files that they name exist, every decision record is in their list, and the
+//! sidecar's configuration is one.
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use firebreak::config::Config;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -105,4 +108,17 @@ fn every_decision_is_in_the_list_and_says_context_decision_and_consequences() {
         assert_eq!(parts, ["Context", "Decision", "Consequences"], "{name}");
         assert!(text.lines().count() <= 40, "{name} is longer than a page");
     }
+}
+
+/// The root of a volume belongs to root; what is below it the gateway can make its own.
+#[test]
+fn the_sidecar_has_a_configuration_that_loads_and_its_state_below_the_root_of_its_volume() {
+    let manifest = fs::read_to_string(root().join("deploy/kubernetes/sidecar.yaml")).unwrap();
+    let (_, rest) = manifest.split_once("  firebreak.toml: |\n").unwrap();
+    let (text, _) = rest.split_once("\n---\n").unwrap();
+    let config = Config::parse(&text.replace("\n    ", "\n"), Path::new("/etc/firebreak")).unwrap();
+    let (_, mount) = manifest.split_once("{name: state, mountPath: ").unwrap();
+    let below = config.state_directory.strip_prefix(mount.split('}').next().unwrap()).unwrap();
+    assert_ne!(below, Path::new(""));
+    assert!(manifest.contains("fsGroupChangePolicy: OnRootMismatch"), "the modes of keys are left as they are");
 }

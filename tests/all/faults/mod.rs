@@ -18,7 +18,6 @@ use firebreak::clock::Clock;
 use firebreak::store::{Entry, Kind};
 
 use crate::upstream::Answer;
-use crate::world::client::Connection;
 use crate::world::{Settings, World, request, run};
 
 /// The lines of the audit log that come from now on.
