@@ -44,6 +44,8 @@ fn each_request_is_counted_under_the_part_that_answered_it() {
             ("logout", "GET", "2xx", "GET /logout", "", ""),
             ("logout", "POST", "4xx", "POST /logout/back-channel/x", "", "{}"),
             ("other", "GET", "4xx", "GET /nothing", "", ""),
+            ("other", "GET", "4xx", "GET /fhirX/Observation", "", ""),
+            ("fhir", "GET", "4xx", "GET /fhir/Observation/o1", "", ""),
         ] {
             let headers = if body.is_empty() { [].as_slice() } else { &[FORM] };
             let reply = world.send(line, token, headers, body).await;
@@ -55,6 +57,8 @@ fn each_request_is_counted_under_the_part_that_answered_it() {
             let duration = format!("firebreak_request_duration_seconds_count{{route=\"{route}\"}}");
             assert!(count(&after, &duration) > count(&before, &duration), "{duration} in {after}");
         }
+        let missing = "firebreak_authz_decisions_total{decision=\"deny\",reason=\"token_missing\"}";
+        assert_eq!(count(&metrics(&world).await, missing), 1);
         world.finish().await;
     });
 }
@@ -107,10 +111,13 @@ fn each_entry_of_a_batch_is_a_decision_of_its_own() {
         let bundle = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
         let permitted = "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"}";
         let denied = "firebreak_authz_decisions_total{decision=\"deny\",reason=\"not_found_or_hidden\"}";
+        let records = "firebreak_audit_records_total";
+        let before = count(&metrics(&world).await, records);
         let reply = world.send("POST /fhir", &token, &["Content-Type: application/fhir+json"], &bundle).await;
         assert_eq!(reply.status, 200, "{}", reply.all());
         let told = metrics(&world).await;
         assert_eq!((count(&told, permitted), count(&told, denied)), (3, 1), "with the whole: {told}");
+        assert_eq!(count(&told, records), before + 4, "with the whole: {told}");
         world.finish().await;
     });
 }
