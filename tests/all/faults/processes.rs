@@ -110,7 +110,16 @@ fn a_process_that_ended_leaves_its_files_to_the_next() {
         let config = configuration(state.path(), &world.upstream.base(), &Settings::default());
         world.finish().await;
         build(Arc::new(config.clone()), Clock::system(), None).await.unwrap().origin.audit.shutdown().await;
-        build(Arc::new(config), Clock::system(), None).await.unwrap().origin.audit.shutdown().await;
+        // A process that another test starts at this moment has what is locked here for as long as it takes to start.
+        let until = Instant::now() + Duration::from_secs(10);
+        let next = loop {
+            match build(Arc::new(config.clone()), Clock::system(), None).await {
+                Ok(next) => break next,
+                Err(error) => assert!(Instant::now() < until, "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        next.origin.audit.shutdown().await;
     });
 }
 

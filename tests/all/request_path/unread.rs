@@ -64,7 +64,7 @@ fn what_could_not_be_read_is_answered_in_fhir_and_counted_by_reason() {
 fn a_body_for_which_there_is_no_room_is_told_to_come_again() {
     run(async {
         const LARGE: usize = 16 * 1024 * 1024;
-        let sections = format!("body_bytes = {LARGE}\n");
+        let sections = format!("body_bytes = {LARGE}\nbody_timeout = \"120s\"\n");
         let world = World::with(Settings { sections, ..Default::default() }).await;
         let mut waiting = Vec::new();
         for _ in 0..4 {
@@ -73,7 +73,7 @@ fn a_body_for_which_there_is_no_room_is_told_to_come_again() {
             connection.send(&[head.as_bytes(), &vec![b' '; LARGE - 1]].concat()).await;
             waiting.push(connection);
         }
-        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
+        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         let reply = loop {
             // Until all was read of what the others sent.
             let reply = world.send("POST /fhir/Observation", "", &[], "{\"a\":1}").await;
@@ -81,6 +81,7 @@ fn a_body_for_which_there_is_no_room_is_told_to_come_again() {
                 break reply;
             }
             assert!(tokio::time::Instant::now() < until, "there is room: {}", reply.all());
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         };
         assert_eq!((reply.status, reply.header("retry-after")), (503, "1"), "{}", reply.all());
         assert_eq!(reply.json()["issue"][0]["code"], "transient");
