@@ -7,6 +7,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed assumption fails the test")]
 
+mod case;
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs;
@@ -15,10 +18,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use self::case::{Case, Claims, Part, Said};
+use self::shown::{entry_statuses, print, released_entries, sent};
 use super::{Allowance, Authorizer, Decision, Evidence, Permit, Reach, UpstreamRequest, Verb, Within, Write};
 use crate::authenticate::{Authenticated, Context, Principal};
 use crate::canonicalise::FhirRequest;
@@ -46,153 +50,6 @@ const CANARY: &str = "CANARY";
 const CASES: usize = 136;
 /// At least so many parts are run; the number only grows.
 const RUN: usize = 543;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    id: u32,
-    parts: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    description: String,
-    /// A name of `tokens.json`.
-    #[serde(default)]
-    token: String,
-    /// Claims in place of the token's own.
-    #[serde(default)]
-    claims: serde_json::Map<String, Value>,
-    /// Method and target.
-    request: String,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    /// An `application/x-www-form-urlencoded` body.
-    form: Option<String>,
-    /// A body of FHIR JSON, or a JSON Patch for the method PATCH.
-    body: Option<Value>,
-    /// The same, byte for byte.
-    body_text: Option<String>,
-    /// So many arrays in each other as the body.
-    nested: Option<usize>,
-    /// The `ETag` of what is read before a change; nothing: the upstream sends none.
-    #[serde(default = "first_version")]
-    etag: String,
-    /// The upstream's answer to a change, instead of an honest one.
-    written: Option<Said>,
-    /// `_page` with a continuation of ours, sealed for this token's claims (of the token named here), to this upstream path.
-    page: Option<Page>,
-    /// `gw`, sealed in the same way, as found in this resource.
-    link: Option<Link>,
-    /// The upstream's answer to a search: `Type/id` of `world.json`, with or without a search mode before it.
-    #[serde(default)]
-    entries: Vec<String>,
-    /// The upstream's answer to a read, instead of what `world.json` has.
-    answer: Option<Value>,
-    /// The same, byte for byte.
-    answer_text: Option<String>,
-    /// The upstream's answer to a history, instead of one that has `entries`.
-    history: Option<Value>,
-    /// The upstream refuses the search, with this OperationOutcome.
-    refusal: Option<Value>,
-    expect: Expect,
-    /// What has to be built first.
-    stage: Option<String>,
-    /// The integration test that shows it, for what only a socket can show.
-    #[serde(default)]
-    shown_by: Option<String>,
-}
-
-/// What the upstream says to a change.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    status: u16,
-    location: Option<String>,
-    #[serde(default)]
-    body: Value,
-}
-
-fn first_version() -> String {
-    "W/\"1\"".to_owned()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Page {
-    token: String,
-    path: String,
-    /// How long ago it was sealed, in seconds.
-    #[serde(default)]
-    age: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Link {
-    token: String,
-    /// `Type/id`
-    parent: String,
-    /// How long ago it was sealed, in seconds.
-    #[serde(default)]
-    age: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expect {
-    status: u16,
-    /// The reason's id.
-    reason: Option<String>,
-    /// The upstream request: `GET Observation/o1`, `POST Observation/_search subject=Patient/P1`, or `none`.
-    upstream: Option<String>,
-    /// What is read before it is decided: `GET Observation/o1`.
-    reads: Option<Vec<String>>,
-    /// `Type/id` of the entries that are released.
-    entries: Option<Vec<String>>,
-    /// The statuses of the entries of a batch or transaction.
-    statuses: Option<Vec<String>>,
-    /// Texts that the body sent upstream has.
-    #[serde(default)]
-    sent_has: Vec<String>,
-    /// Texts that it has not.
-    #[serde(default)]
-    sent_lacks: Vec<String>,
-    /// Header fields of the answer.
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    /// Texts that the released body has.
-    #[serde(default)]
-    has: Vec<String>,
-    /// Texts that it has not.
-    #[serde(default)]
-    lacks: Vec<String>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Claims {
-    scope: String,
-    #[serde(default)]
-    patient: Value,
-    #[serde(rename = "fhirUser")]
-    fhir_user: Option<String>,
-    #[serde(default)]
-    roles: Vec<String>,
-    #[serde(default = "user")]
-    sub: String,
-    #[serde(default = "app")]
-    client_id: String,
-}
-
-fn user() -> String {
-    "u1".to_owned()
-}
-
-fn app() -> String {
-    "app".to_owned()
-}
 
 struct Bench {
     authorizer: Authorizer,
@@ -677,104 +534,4 @@ fn written(part: &Part, write: &Write) -> Answered {
     });
     let status = StatusCode::from_u16(status).unwrap();
     Answered::Written(Written { status, location, etag, last_modified: None, body: stored.unwrap_or_default() })
-}
-
-/// The bodies that are sent.
-fn sent(upstream: &UpstreamRequest) -> String {
-    let text = |write: &Write| String::from_utf8(write.body.clone().unwrap_or_default().to_vec()).unwrap();
-    match upstream {
-        UpstreamRequest::Write(write) => text(write),
-        UpstreamRequest::Operation(one) => String::from_utf8(one.body.clone().unwrap_or_default().to_vec()).unwrap(),
-        UpstreamRequest::Transaction(transaction) => {
-            let writes = transaction.entries.iter().filter_map(|entry| match &entry.request {
-                UpstreamRequest::Write(write) => Some(text(write)),
-                _ => None,
-            });
-            writes.collect()
-        }
-        _ => String::new(),
-    }
-}
-
-fn entry_statuses(body: &str) -> Vec<String> {
-    let Ok(bundle) = serde_json::from_str::<Value>(body) else { return vec!["no bundle".to_owned()] };
-    let entries = bundle.get("entry").and_then(Value::as_array).cloned().unwrap_or_default();
-    entries
-        .iter()
-        .map(|entry| entry.pointer("/response/status").and_then(Value::as_str).unwrap_or("?").to_owned())
-        .collect()
-}
-
-fn print(upstream: &UpstreamRequest) -> String {
-    match upstream {
-        UpstreamRequest::Read { resource_type, id } => format!("GET {resource_type}/{id}"),
-        UpstreamRequest::Vread { resource_type, id, version } => format!("GET {resource_type}/{id}/_history/{version}"),
-        UpstreamRequest::Search { resource_type, parameters } => {
-            let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("POST {resource_type}/_search {}", parameters.join("&")).trim_end().to_owned()
-        }
-        UpstreamRequest::SearchCompartment { compartment, id, resource_type, parameters } => {
-            let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("POST {compartment}/{id}/{resource_type}/_search {}", parameters.join("&")).trim_end().to_owned()
-        }
-        UpstreamRequest::History { path, parameters } => {
-            let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("GET {path} {}", parameters.join("&")).trim_end().to_owned()
-        }
-        UpstreamRequest::PerType { searches } => searches.iter().map(print).collect::<Vec<_>>().join(" and "),
-        UpstreamRequest::Page { path_and_query, .. } => format!("GET {path_and_query}"),
-        UpstreamRequest::Each { parts, .. } => {
-            parts.iter().map(|part| print(&part.request)).collect::<Vec<_>>().join(" and ")
-        }
-        UpstreamRequest::Nothing { .. } => "none".to_owned(),
-        UpstreamRequest::Write(write) => {
-            let mut text = match (&write.verb, &write.id) {
-                (Verb::Create, _) => format!("POST {}", write.resource_type),
-                (Verb::Update, id) => format!("PUT {}/{}", write.resource_type, id.as_ref().unwrap()),
-                (Verb::Delete, id) => format!("DELETE {}/{}", write.resource_type, id.as_ref().unwrap()),
-            };
-            if let Some(tag) = &write.if_match {
-                write!(text, " if-match {tag}").unwrap();
-            }
-            if write.if_none_match {
-                text.push_str(" if-none-match *");
-            }
-            if let Some(parameters) = &write.if_none_exist {
-                let parameters: Vec<String> =
-                    parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                write!(text, " if-none-exist {}", parameters.join("&")).unwrap();
-            }
-            if write.representation {
-                text.push_str(" representation");
-            }
-            text
-        }
-        UpstreamRequest::Operation(one) => {
-            let of = one.resource_type.map(|of| format!("{of}/")).unwrap_or_default();
-            let id = one.id.as_ref().map(|id| format!("{id}/")).unwrap_or_default();
-            let method = if one.body.is_some() { "POST" } else { "GET" };
-            let parameters: Vec<String> =
-                one.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("{method} {of}{id}${} {}", one.name, parameters.join("&")).trim_end().to_owned()
-        }
-        UpstreamRequest::Transaction(transaction) => {
-            let entries = transaction.entries.iter().map(|entry| match &entry.full_url {
-                Some(full_url) => format!("{full_url} {}", print(&entry.request)),
-                None => print(&entry.request),
-            });
-            entries.collect::<Vec<_>>().join("; ")
-        }
-    }
-}
-
-fn released_entries(body: &str) -> Vec<String> {
-    let Ok(bundle) = serde_json::from_str::<Value>(body) else { return vec!["no bundle".to_owned()] };
-    let entries = bundle.get("entry").and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("?").to_owned();
-    let name = |entry: &Value| {
-        let resource = entry.get("resource");
-        let member = |name| text(resource.and_then(|resource| resource.get(name)));
-        format!("{}/{}", member("resourceType"), member("id"))
-    };
-    entries.iter().map(name).collect()
 }
