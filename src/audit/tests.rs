@@ -39,6 +39,14 @@ fn start(memory: &Memory, options: Options) -> Audit {
     Audit::start_on(Box::new(memory.clone()), options, Clock::fixed(1_795_395_723)).unwrap()
 }
 
+/// The same on a storage of its own, with the options set as the test needs them.
+fn start_with(directory: &tempfile::TempDir, set: impl FnOnce(&mut Options)) -> (Memory, Audit) {
+    let (memory, mut options) = (Memory::default(), options(directory.path()));
+    set(&mut options);
+    let audit = start(&memory, options);
+    (memory, audit)
+}
+
 /// An exchange of somebody who is authenticated.
 fn open(audit: &Audit, id: &str) -> Open {
     let mut open = audit.open(EventKind::Fhir, id, [203, 0, 113, 7].into(), "public");

@@ -10,16 +10,17 @@ use super::super::log::segment_name;
 use super::super::record::Ending;
 use super::super::recorded::Why;
 use super::super::{VerifyOptions, verify};
-use super::{Audit, Entry, EventKind, Memory, Outcome, PATIENCE, entries, open, options, record, run, start};
+use super::{
+    Audit, Entry, EventKind, Memory, Outcome, PATIENCE, entries, open, options, record, run, start, start_with,
+};
 
 #[test]
 fn what_is_held_while_the_log_fails_is_bounded_and_the_rest_is_counted() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.queue_bytes = 500;
-    options.aggregate_every = Duration::from_millis(1);
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| {
+        options.queue_bytes = 500;
+        options.aggregate_every = Duration::from_millis(1);
+    });
     run(async {
         memory.state().append_fails = Some(ErrorKind::StorageFull);
         for number in 0..20 {
@@ -55,10 +56,7 @@ async fn long(audit: &Audit, id: &str) -> bool {
 #[test]
 fn a_log_that_heals_only_for_a_moment_loses_nothing_and_writes_nothing_twice() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.queue_bytes = 2 << 20;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.queue_bytes = 2 << 20);
     run(async {
         memory.state().append_fails = Some(ErrorKind::StorageFull);
         for number in 0..6 {
@@ -99,10 +97,7 @@ fn a_log_that_heals_only_for_a_moment_loses_nothing_and_writes_nothing_twice() {
 #[test]
 fn room_is_given_back_by_records_that_were_written_and_by_those_that_were_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.queue_bytes = 1_000;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.queue_bytes = 1_000);
     run(async {
         for number in 0..20 {
             assert!(record(&audit, &number.to_string()).await.is_ok());
@@ -127,10 +122,7 @@ fn room_is_given_back_by_records_that_were_written_and_by_those_that_were_refuse
 fn a_correction_names_a_bounded_number_of_records_and_does_not_wait_for_the_next_one() {
     const MANY: usize = 1_200;
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.deadline = Duration::from_millis(200);
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.deadline = Duration::from_millis(200));
     let mut lines = audit.subscribe();
     run(async {
         memory.state().stalled = true;
@@ -158,11 +150,10 @@ fn a_correction_names_a_bounded_number_of_records_and_does_not_wait_for_the_next
 #[test]
 fn the_queue_is_bounded_and_a_record_that_finds_no_room_is_counted() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.deadline = Duration::from_millis(50);
-    options.queue_bytes = 500;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| {
+        options.deadline = Duration::from_millis(50);
+        options.queue_bytes = 500;
+    });
     run(async {
         memory.state().stalled = true;
         let mut closing = tokio::task::JoinSet::new();
@@ -186,10 +177,7 @@ fn the_queue_is_bounded_and_a_record_that_finds_no_room_is_counted() {
 #[test]
 fn an_answer_given_up_while_its_record_waits_for_room_or_for_the_disk_is_told_as_such() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.queue_bytes = 200;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.queue_bytes = 200);
     run(async {
         memory.state().stalled = true;
         let mut waiting = Vec::new();
@@ -214,10 +202,7 @@ fn an_answer_given_up_while_its_record_waits_for_room_or_for_the_disk_is_told_as
 #[test]
 fn a_record_longer_than_the_queue_is_refused_and_does_not_wait() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.queue_bytes = 500;
-    let audit = start(&memory, options);
+    let (_, audit) = start_with(&directory, |options| options.queue_bytes = 500);
     run(async {
         let mut open = open(&audit, "long");
         open.record().patients = vec!["p".to_owned(); 500];
@@ -231,11 +216,10 @@ fn a_record_longer_than_the_queue_is_refused_and_does_not_wait() {
 #[test]
 fn exchanges_that_are_dropped_while_the_disk_does_not_answer_are_bounded_and_counted() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.deadline = Duration::from_millis(50);
-    options.queue_bytes = 500;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| {
+        options.deadline = Duration::from_millis(50);
+        options.queue_bytes = 500;
+    });
     run(async {
         memory.state().stalled = true;
         for number in 0..100 {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::super::recorded::Why;
 use super::super::{OnFailure, Unaudited, VerifyOptions, last_word, verify};
 use super::memory::Change;
-use super::{EventKind, Memory, PATIENCE, entries, kinds, open, options, record, run, start, told};
+use super::{EventKind, Memory, PATIENCE, entries, kinds, open, options, record, run, start, start_with, told};
 
 #[test]
 fn a_full_disk_denies_and_the_log_heals_when_there_is_room() {
@@ -48,10 +48,7 @@ fn a_full_disk_denies_and_the_log_heals_when_there_is_room() {
 #[test]
 fn the_floor_of_the_disk_is_kept_by_what_is_written_too() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.floor_bytes = 10_000;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.floor_bytes = 10_000);
     run(async {
         memory.state().free = Some(10_050);
         assert_eq!(record(&audit, "longer than what is left").await.unwrap_err().why, Why::Failing);
@@ -63,10 +60,7 @@ fn the_floor_of_the_disk_is_kept_by_what_is_written_too() {
 #[test]
 fn a_log_goes_on_in_its_old_segment_when_no_new_one_can_be_made() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.segment_bytes = 1;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.segment_bytes = 1);
     run(async {
         memory.state().refuses = Some(Change::Create);
         for id in ["one", "two"] {
@@ -123,10 +117,7 @@ fn checkpoints_are_handed_out_although_their_position_cannot_be_written() {
 #[test]
 fn a_checkpoint_that_could_not_be_written_is_cut_before_the_next() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.checkpoint_records = 1;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.checkpoint_records = 1);
     run(async {
         // The record's sync goes well, the checkpoint's does not.
         memory.state().sync_fails = Some((1, 1));
@@ -142,10 +133,7 @@ fn a_checkpoint_that_could_not_be_written_is_cut_before_the_next() {
 #[test]
 fn answers_leave_without_a_record_only_where_the_operator_wants_it() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.on_failure = OnFailure::DangerAllowAndAlarm;
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.on_failure = OnFailure::DangerAllowAndAlarm);
     let told = told(|| {
         run(async {
             memory.state().append_fails = Some(ErrorKind::StorageFull);
@@ -163,10 +151,7 @@ fn answers_leave_without_a_record_only_where_the_operator_wants_it() {
 #[test]
 fn a_disk_that_does_not_answer_denies_at_the_deadline_and_the_record_is_corrected() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.deadline = Duration::from_millis(50);
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.deadline = Duration::from_millis(50));
     run(async {
         memory.state().stalled = true;
         assert_eq!(record(&audit, "late").await.unwrap_err().why, Why::Deadline);
@@ -220,10 +205,7 @@ fn a_record_that_becomes_durable_at_its_deadline_is_not_late() {
 fn a_change_that_could_not_be_written_down_is_not_forwarded_unless_the_operator_wants_it() {
     for (on_failure, goes_on) in [(OnFailure::Deny, false), (OnFailure::DangerAllowAndAlarm, true)] {
         let directory = tempfile::tempdir().unwrap();
-        let memory = Memory::default();
-        let mut options = options(directory.path());
-        options.on_failure = on_failure;
-        let audit = start(&memory, options);
+        let (memory, audit) = start_with(&directory, |options| options.on_failure = on_failure);
         run(async {
             memory.state().append_fails = Some(ErrorKind::StorageFull);
             let mut open = open(&audit, "change");
@@ -238,10 +220,7 @@ fn a_change_that_could_not_be_written_down_is_not_forwarded_unless_the_operator_
 #[test]
 fn a_shutdown_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.deadline = Duration::from_millis(50);
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| options.deadline = Duration::from_millis(50));
     let told = told(|| {
         run(async {
             memory.state().stalled = true;
@@ -256,12 +235,11 @@ fn a_shutdown_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
 #[test]
 fn refusals_of_strangers_leave_the_reserve_alone_and_are_not_forgotten() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let mut options = options(directory.path());
-    options.floor_bytes = 10_000;
-    options.reserve_bytes = 10_000;
-    options.aggregate_every = Duration::from_millis(1);
-    let audit = start(&memory, options);
+    let (memory, audit) = start_with(&directory, |options| {
+        options.floor_bytes = 10_000;
+        options.reserve_bytes = 10_000;
+        options.aggregate_every = Duration::from_millis(1);
+    });
     run(async {
         memory.state().free = Some(15_000);
         for _ in 0..20 {
