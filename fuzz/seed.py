@@ -90,7 +90,7 @@ def texts() -> dict:
     seeds += [
         '{ "a":1.10, "b":[1e400,12345678901234567890,-0.0], "c":"\\u00e9\\ud83d\\ude00\\/" }',
         '{"a":1,"\\u0061":2}', '["\\ud800"]', "[1,2,]", '{"a":{"a":{"a":[[[[]]]]}}}', '"\x01"', "\ufeff{}", "01", "[1] 2",
-        "[" * 70 + "]" * 70, json.dumps({f"k{number}": number for number in range(40)}), ' \n\t{"":""}\r\n', "tru", "-",
+        "[" * 70 + "]" * 70, "[\n" * 64 + "]" * 64, json.dumps({f"k{number}": number for number in range(40)}), ' \n\t{"":""}\r\n', "tru", "-",
     ]  # fmt: skip
     return numbered(seeds)
 
