@@ -65,6 +65,8 @@ pub mod random;
 
 pub mod secret;
 
+pub mod files;
+
 #[cfg(test)]
 mod testing;
 

@@ -50,17 +50,17 @@ impl Site for Origin {
         let started = Instant::now();
         let (route, method, recorded) = match inbound {
             Ok(inbound) => {
-                let (route, method) = (self.name(&inbound.path), inbound.method.clone());
+                let (route, method) = (self.name(&inbound.path), Some(inbound.method.clone()));
                 (route, method, self.route(inbound).await)
             }
-            Err(unreadable) => (Route::Unreadable, Method::OPTIONS, self.refuse_unreadable(unreadable).await),
+            Err(unreadable) => (Route::Unreadable, None, self.refuse_unreadable(unreadable).await),
         };
         if route == Route::Token
             && let Some(ErrorCode(error)) = recorded.peek().extensions().get()
         {
             self.metrics.token_failure(error);
         }
-        self.metrics.request(route, &method, recorded.peek().status(), started.elapsed());
+        self.metrics.request(route, method.as_ref(), recorded.peek().status(), started.elapsed());
         recorded
     }
 }

@@ -161,7 +161,7 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub fn request(&self, route: Route, method: &Method, status: StatusCode, took: Duration) {
+    pub fn request(&self, route: Route, method: Option<&Method>, status: StatusCode, took: Duration) {
         let labels = RequestLabels { route, method: method_name(method), code_class: class(status) };
         self.0.requests.get_or_create(&labels).inc();
         self.0.request_duration.get_or_create(&RouteLabels { route }).observe(took.as_secs_f64());
@@ -203,15 +203,15 @@ impl Metrics {
     }
 }
 
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
+fn method_name(method: Option<&Method>) -> &'static str {
+    match method {
+        Some(&Method::GET) => "GET",
+        Some(&Method::HEAD) => "HEAD",
+        Some(&Method::POST) => "POST",
+        Some(&Method::PUT) => "PUT",
+        Some(&Method::PATCH) => "PATCH",
+        Some(&Method::DELETE) => "DELETE",
+        Some(&Method::OPTIONS) => "OPTIONS",
         _ => "other",
     }
 }

@@ -119,17 +119,16 @@ async fn the_listener_ends_when_it_is_told() {
 #[tokio::test]
 async fn the_metrics_are_openmetrics_text_with_our_prefix() {
     let served = served().await;
-    served.metrics.request(Route::Fhir, &Method::GET, StatusCode::OK, Duration::from_millis(3));
+    served.metrics.request(Route::Fhir, Some(&Method::GET), StatusCode::OK, Duration::from_millis(3));
     served.metrics.refused("scope_insufficient");
     served.metrics.permitted();
     served.metrics.token_failure("invalid_grant");
     served.metrics.upstream(Duration::from_millis(2));
-    served.metrics.request(Route::Token, &Method::POST, StatusCode::FOUND, Duration::from_millis(3));
-    served.metrics.request(Route::Token, &Method::POST, StatusCode::NOT_FOUND, Duration::from_millis(3));
-    served.metrics.request(Route::Token, &Method::POST, StatusCode::BAD_GATEWAY, Duration::from_millis(3));
-    for route in [Route::Demo, Route::Unreadable] {
-        served.metrics.request(route, &Method::OPTIONS, StatusCode::OK, Duration::ZERO);
-    }
+    served.metrics.request(Route::Token, Some(&Method::POST), StatusCode::FOUND, Duration::from_millis(3));
+    served.metrics.request(Route::Token, Some(&Method::POST), StatusCode::NOT_FOUND, Duration::from_millis(3));
+    served.metrics.request(Route::Token, Some(&Method::POST), StatusCode::BAD_GATEWAY, Duration::from_millis(3));
+    served.metrics.request(Route::Demo, Some(&Method::OPTIONS), StatusCode::OK, Duration::ZERO);
+    served.metrics.request(Route::Unreadable, None, StatusCode::BAD_REQUEST, Duration::ZERO);
     let answer = served.ask("GET /metrics").await;
     assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
     for line in [
@@ -139,7 +138,7 @@ async fn the_metrics_are_openmetrics_text_with_our_prefix() {
         "firebreak_requests_total{route=\"token\",method=\"POST\",code_class=\"5xx\"} 1",
         "firebreak_request_duration_seconds_bucket{le=\"0.005\",route=\"fhir\"} 1",
         "firebreak_requests_total{route=\"demo\",method=\"OPTIONS\",code_class=\"2xx\"} 1",
-        "firebreak_requests_total{route=\"unreadable\",method=\"OPTIONS\",code_class=\"2xx\"} 1",
+        "firebreak_requests_total{route=\"unreadable\",method=\"other\",code_class=\"4xx\"} 1",
         "firebreak_upstream_duration_seconds_count 1",
         "firebreak_authz_decisions_total{decision=\"deny\",reason=\"scope_insufficient\"} 1",
         "firebreak_authz_decisions_total{decision=\"permit\",reason=\"permitted\"} 1",
@@ -159,7 +158,7 @@ fn the_number_of_series_does_not_grow_with_what_arrives() {
     for round in 0..2_000_u16 {
         let method = Method::from_bytes(format!("M{round}").as_bytes()).unwrap();
         let status = StatusCode::from_u16(100 + round % 500).unwrap();
-        metrics.request(Route::Other, &method, status, Duration::from_millis(u64::from(round)));
+        metrics.request(Route::Other, Some(&method), status, Duration::from_millis(u64::from(round)));
         if round == 500 {
             before = series(&metrics);
         }

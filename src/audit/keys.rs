@@ -2,13 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::note::{PublicKey, Signer};
 use super::options::{Options, StartError};
+use crate::files::refuse_shared;
 use crate::random;
 
 /// The public keys of a log, in its directory: one C2SP `vkey` per line, the newest last.
@@ -44,10 +45,7 @@ pub(super) fn public(directory: &Path) -> io::Result<Vec<PublicKey>> {
 }
 
 fn read(path: &Path, origin: &str, text: &str) -> Result<Signer, StartError> {
-    // A mounted secret belongs to a group; that is as far as it may go.
-    if fs::metadata(path)?.permissions().mode() & 0o007 != 0 {
-        return Err(StartError::Key(format!("`{}` can be read by anybody, expected mode 0600", path.display())));
-    }
+    refuse_shared(&fs::metadata(path)?).map_err(|why| StartError::Key(format!("`{}` {why}", path.display())))?;
     Signer::decode(origin, text).ok_or_else(|| StartError::Key(format!("`{}` is not a private key", path.display())))
 }
 

@@ -8,6 +8,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::files::Held;
+
 /// A directory of append-only files. Names are those this module's siblings make, never from outside.
 pub(super) trait Storage: Send {
     /// The names of all files.
@@ -45,7 +47,7 @@ pub(super) struct Directory {
     /// The files that are being appended to: the last segment and the checkpoints.
     open: Vec<(String, File)>,
     /// Held as long as the log is open, so that no second process appends.
-    _lock: File,
+    _lock: Held,
 }
 
 /// The name of the file that is locked.
@@ -63,7 +65,7 @@ impl Directory {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             TryLockError::Error(error) => error,
         })?;
-        Ok(Self { path: path.to_owned(), open: Vec::new(), _lock: lock })
+        Ok(Self { path: path.to_owned(), open: Vec::new(), _lock: Held::new(lock) })
     }
 
     fn appender(&mut self, name: &str) -> io::Result<&mut File> {

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::federation::{Providers, RelyingParty};
 use crate::fhir::reference::Bases;
 use crate::forward::{Probe, Upstream};
+use crate::keys::Keys;
 use crate::listen::Certificates;
 
 mod searches;
@@ -46,6 +47,7 @@ pub(super) async fn check(path: &Path) -> Result<(), Failure> {
         ("certificate".to_owned(), certificate(&config, &clock)),
         ("policies".to_owned(), policies(&config)),
         ("state directory".to_owned(), directory(&config.state_directory, STATE_LOCK)),
+        ("keys".to_owned(), keys(&config, &clock)),
         ("audit directory".to_owned(), directory(&config.audit.directory, AUDIT_LOCK)),
     ];
     findings.extend(upstream(&config).await);
@@ -146,6 +148,15 @@ fn roles(config: &Config) -> BTreeMap<&str, Vec<String>> {
         }
     }
     all
+}
+
+fn keys(config: &Config, clock: &Clock) -> Finding {
+    let directory = config.state_directory.join("keys");
+    let shown = directory.display();
+    match Keys::count_at(&directory, clock.clone()).map_err(|error| error.to_string())? {
+        0 => Ok(format!("the first ones will be made in {shown}")),
+        number => Ok(format!("{number} in {shown}")),
+    }
 }
 
 /// A directory that `serve` will write to: it can be made or written, and no other process has it.

@@ -42,7 +42,8 @@ impl Cli {
     pub fn log_level(&self) -> &'static str {
         match self.command {
             Command::Check(_) | Command::Explain(_) | Command::Init(_) => "error",
-            _ => "info",
+            Command::Serve(_) | Command::Demo(_) => "info",
+            _ => "warn",
         }
     }
 }

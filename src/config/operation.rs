@@ -60,7 +60,8 @@ fn operation<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> Operation
     let levels = levels(reader, &mut section);
     let resource_types = types(reader, &mut section, "resource_types");
     let at_a_type = levels.iter().any(|level| *level != Level::System);
-    if at_a_type && resource_types.is_empty() || !at_a_type && !resource_types.is_empty() {
+    // Without levels that are known nothing can be said of the types.
+    if !levels.is_empty() && at_a_type != section.has_some("resource_types") {
         reader.mistake(
             section.line(),
             "[[fhir.operation]] needs `resource_types` for the levels type and instance, and has none for system alone",
@@ -111,7 +112,7 @@ fn levels<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Vec<Level> 
             ),
         }
     }
-    if !section.has("levels") {
+    if !section.has_some("levels") {
         reader.mistake(line, "[[fhir.operation]] lacks `levels`; for instance `levels = [\"instance\"]`");
     }
     levels

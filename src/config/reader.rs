@@ -101,6 +101,12 @@ impl<'t> Section<'t> {
         self.entries.iter().any(|(name, ..)| *name == key)
     }
 
+    /// Whether the key is written and is no empty list.
+    pub(super) fn has_some(&self, key: &str) -> bool {
+        let empty = |found: &DeValue<'_>| found.as_array().is_some_and(|list| list.is_empty());
+        self.entries.iter().any(|(name, .., value)| *name == key && !empty(value.get_ref()))
+    }
+
     fn find(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.asked.push(key);
         self.entries.iter().find(|(name, ..)| *name == key).map(|(.., value)| *value)

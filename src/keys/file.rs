@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::encoding::AsDer;
@@ -19,6 +19,7 @@ use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use super::KeysError;
+use crate::files::refuse_shared;
 use crate::random;
 
 const SIGNS_FROM: &str = "signs from ";
@@ -118,10 +119,7 @@ fn read(key_use: KeyUse, number: u32, path: PathBuf) -> Result<KeyFile, KeysErro
     let failed = |what: String| KeysError(format!("`{}` {what}", path.display()));
     let unreadable = |error: std::io::Error| failed(format!("cannot be read: {error}"));
     let metadata = path.metadata().map_err(unreadable)?;
-    let mode = metadata.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(failed(format!("has mode {:04o}, expected 0600: others than its owner may use it", mode & 0o7777)));
-    }
+    refuse_shared(&metadata).map_err(failed)?;
     let text = Zeroizing::new(std::fs::read(&path).map_err(unreadable)?);
     let signs_from = match explained(&text) {
         None => metadata.mtime(),

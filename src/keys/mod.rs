@@ -104,6 +104,20 @@ impl Keys {
         })
     }
 
+    /// Looks at the keys below `directory` and writes nothing: how many there are. None is no mistake, they will be made.
+    ///
+    /// # Errors
+    /// As [`Keys::open`].
+    pub fn count_at(directory: &Path, clock: Clock) -> Result<usize, KeysError> {
+        if !directory.exists() {
+            return Ok(0);
+        }
+        if rotation::is_begun(directory)? {
+            return Ok(Self::read_at(directory, clock)?.list().len());
+        }
+        KeyUse::ALL.iter().try_fold(0, |count, key_use| Ok(count + file::load(directory, *key_use)?.len()))
+    }
+
     /// Takes up what changed in the directory; tells whether anything did.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! allows, and every process on this directory, knows it by then. It stays published and goes on verifying until the last
 //! token that it signed has expired, and is retired after that.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::KeysError;
 use super::file::{self, KeyFile, KeyUse};
 use crate::clock::Clock;
+use crate::files::Held;
 
 /// Seconds between the publication of a key and its first token. Longer than `max-age` of `/jwks`.
 pub const PUBLISHED_BEFORE: i64 = 600;
@@ -94,22 +95,26 @@ pub struct Listed {
 /// # Errors
 /// The directory or a file cannot be read or written.
 pub(super) fn begin(directory: &Path, clock: &Clock) -> Result<(), KeysError> {
-    let lacks = |key_use: &KeyUse| file::find(directory, *key_use).map(|files| files.is_empty());
-    if !any(KeyUse::ALL.iter().map(lacks))? {
+    if is_begun(directory)? {
         return Ok(());
     }
     let _lock = locked(directory)?;
     for key_use in KeyUse::ALL {
         // Looked at again: another process may have made it while this one waited.
-        if lacks(&key_use)? {
+        if lacks(directory, key_use)? {
             file::generate(directory, key_use, 1, clock.unix_seconds())?;
         }
     }
     Ok(())
 }
 
-fn any(mut answers: impl Iterator<Item = Result<bool, KeysError>>) -> Result<bool, KeysError> {
-    answers.try_fold(false, |any, answer| Ok(any || answer?))
+/// Whether there is a key for each use.
+pub(super) fn is_begun(directory: &Path) -> Result<bool, KeysError> {
+    KeyUse::ALL.iter().try_fold(true, |begun, key_use| Ok(begun && !lacks(directory, *key_use)?))
+}
+
+fn lacks(directory: &Path, key_use: KeyUse) -> Result<bool, KeysError> {
+    file::find(directory, key_use).map(|files| files.is_empty())
 }
 
 /// Makes the next keys in `directory` and removes those that are retired. Processes that run take it up within a second.
@@ -168,12 +173,12 @@ fn gone(files: &[KeyFile], now: i64, why: Rotation) -> impl Iterator<Item = &Key
 }
 
 /// Held while files are made and removed: two at once would make two keys.
-fn locked(directory: &Path) -> Result<File, KeysError> {
+fn locked(directory: &Path) -> Result<Held, KeysError> {
     let path = directory.join("rotation.lock");
     let lock = || {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         file.lock()?;
-        Ok(file)
+        Ok(Held::new(file))
     };
     lock().map_err(|error: std::io::Error| KeysError(format!("`{}` cannot be locked: {error}", directory.display())))
 }

@@ -276,7 +276,7 @@ fn a_key_file_that_others_may_read_or_that_is_no_key_is_refused_by_name() {
     let (ec, rsa) = (directory.path().join("access-0001.pem"), directory.path().join("id-0001.pem"));
     let problem = || Keys::open(directory.path()).unwrap_err().to_string();
     std::fs::set_permissions(&ec, std::fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(problem().ends_with("access-0001.pem` has mode 0640, expected 0600: others than its owner may use it"));
+    assert!(problem().ends_with("access-0001.pem` has mode 0640, expected 0600, or 0440 where another user owns it: others than its owner may use it"));
     std::fs::set_permissions(&ec, std::fs::Permissions::from_mode(0o600)).unwrap();
     let good = std::fs::read(&ec).unwrap();
     std::fs::write(&ec, std::fs::read(&rsa).unwrap()).unwrap();

@@ -11,7 +11,6 @@
 
 mod files;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -22,6 +21,7 @@ use tokio::sync::oneshot;
 
 use self::files::{lock, private_database, private_directory, private_file};
 use super::{Entry, Kind, Pending, Placed, Spent, Store, StoreError};
+use crate::files::Held;
 use crate::secret::Digest;
 
 /// Name of the database below the state directory.
@@ -74,7 +74,7 @@ pub struct SqliteStore {
     /// Listings have a connection of their own: they are long, and no request waits for one.
     lister: Worker,
     /// Held as long as the store is open; the lock ends with it.
-    _lock: Option<File>,
+    _lock: Option<Held>,
 }
 
 impl SqliteStore {
@@ -101,6 +101,7 @@ impl SqliteStore {
             // One process at a time lays the file out and looks at it.
             let preparing = private_file(&directory.join("firebreak.prepare.lock"))?;
             preparing.lock().map_err(|error| StoreError(format!("the store cannot be prepared: {error}")))?;
+            let _preparing = Held::new(preparing);
             prepare(&write, &path, access)?;
         }
         let reader = Worker::start("store-read", connect(&path)?, read_loop)?;

@@ -1,13 +1,15 @@
 //! `firebreak check`: what it says of each thing, where it is so and where it is not.
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use firebreak::clock::Clock;
 use firebreak::command::certificates;
+use firebreak::keys::Keys;
 
 use crate::commands::{Site, free, run};
 
@@ -56,6 +58,25 @@ fn it_says_which_version_the_server_speaks_and_that_a_server_that_offers_no_sear
     assert!(code == 0 && told.ends_with("/fhir speaks FHIR 4.0.1"), "{told}");
     let (code, told) = check(&site, "searches");
     assert!(code == 0 && told.ends_with(" is offered by the server, so none was probed"), "{told}");
+}
+
+#[test]
+fn it_looks_at_the_keys_that_are_there_and_makes_none() {
+    let site = Site::new("0s");
+    let (keys, told) = (site.path("state/keys"), || check(&site, "keys"));
+    let shown = keys.display().to_string();
+    assert_eq!(told(), (0, format!("ok      keys: the first ones will be made in {shown}")));
+    Keys::open(&keys).unwrap();
+    assert_eq!(told(), (0, format!("ok      keys: 3 in {shown}")));
+    fs::remove_file(keys.join("seal-0001.pem")).unwrap();
+    assert_eq!(told(), (0, format!("ok      keys: 2 in {shown}")));
+    fs::set_permissions(keys.join("id-0001.pem"), Permissions::from_mode(0o644)).unwrap();
+    let (code, refused) = told();
+    assert!(
+        code == 1 && refused.starts_with("FAILED  keys: `") && refused.contains("id-0001.pem` has mode 0644"),
+        "{refused}"
+    );
+    assert_eq!(fs::read_dir(&keys).unwrap().count(), 3, "two keys and a lock");
 }
 
 #[test]

@@ -249,9 +249,16 @@ fn check_says_ok_for_each_thing_and_changes_nothing() {
     let site = Site::new("0s");
     let (code, told, _) = run(&["check", "--config", &site.config()]);
     assert_eq!(code, 0, "{told}");
-    for name in
-        ["configuration", "clients", "certificate", "policies", "state directory", "audit directory", "upstream"]
-    {
+    for name in [
+        "configuration",
+        "clients",
+        "certificate",
+        "policies",
+        "state directory",
+        "keys",
+        "audit directory",
+        "upstream",
+    ] {
         assert!(told.contains(&format!("ok      {name}: ")), "{name}: {told}");
     }
     assert!(!site.path("state").exists());

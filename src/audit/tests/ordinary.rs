@@ -330,13 +330,16 @@ fn a_log_without_its_checkpoints_or_with_foreign_ones_is_refused() {
 }
 
 #[test]
-fn a_key_that_anybody_can_read_is_refused() {
+fn a_key_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let directory = finished_log();
     let key = directory.path().join("checkpoint.key");
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(Audit::start(options(directory.path()), Clock::system()), Err(StartError::Key(_))));
+    for mode in [0o640, 0o604] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = Audit::start(options(directory.path()), Clock::system());
+        assert!(matches!(refused, Err(StartError::Key(told)) if told.contains("checkpoint.key` has mode 06")));
+    }
 }
 
 #[test]

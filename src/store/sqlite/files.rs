@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::Access;
+use crate::files::Held;
 use crate::store::StoreError;
 
 /// Makes the directory, or sees to it that it has mode 0700.
@@ -59,7 +60,7 @@ pub(super) fn private_file(path: &Path) -> Result<File, StoreError> {
 }
 
 /// Locks the file as `access` says; `None` where that needs no lock.
-pub(super) fn lock(path: &Path, access: Access) -> Result<Option<File>, StoreError> {
+pub(super) fn lock(path: &Path, access: Access) -> Result<Option<Held>, StoreError> {
     let file = private_file(path)?;
     let locked = match access {
         Access::Sole => file.try_lock(),
@@ -67,7 +68,7 @@ pub(super) fn lock(path: &Path, access: Access) -> Result<Option<File>, StoreErr
         Access::Beside => return Ok(None),
     };
     match locked {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Held::new(file))),
         Err(TryLockError::WouldBlock) => Err(StoreError(format!(
             "`{}` is locked: another firebreak process has this state directory open; stop it or give this one its own, \
              or let all of them say `shared = true` in [state]",

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::sources::{Read, Source, all};
 
 /// The modules in the order of `lib.rs`, each with all that it imports of the crate.
-const LAYERS: [(&str, &str); 31] = [
+const LAYERS: [(&str, &str); 32] = [
     // The two pipelines and what puts them together.
     ("gateway", "listen canonicalise authenticate authorize forward filter audit grant clients cors fhir error admin"),
     (
@@ -27,7 +27,7 @@ const LAYERS: [(&str, &str); 31] = [
     ("forward", "authorize fhir json error config clock random"),
     ("outbound", ""),
     ("filter", "listen authenticate authorize forward keys fhir json error clock"),
-    ("audit", "clock random secret"),
+    ("audit", "clock files random secret"),
     // The grant path.
     (
         "grant",
@@ -36,7 +36,7 @@ const LAYERS: [(&str, &str); 31] = [
     ),
     ("federation", "outbound grant fhir jose config clock random"),
     // What both paths know.
-    ("keys", "jose clock random"),
+    ("keys", "jose clock files random"),
     ("clients", "outbound oauth jose config store random secret"),
     ("cors", "listen clients"),
     // The vocabularies.
@@ -48,7 +48,7 @@ const LAYERS: [(&str, &str); 31] = [
     // What carries them.
     ("error", "authorize audit fhir jose json"),
     ("config", "outbound fhir smart oauth jose clock secret"),
-    ("store", "clock secret"),
+    ("store", "clock files secret"),
     ("admin", "listen audit keys store clock random secret"),
     (
         "command",
@@ -59,6 +59,7 @@ const LAYERS: [(&str, &str); 31] = [
     ("clock", ""),
     ("random", ""),
     ("secret", ""),
+    ("files", ""),
     // Only there in builds for fuzzing.
     ("fuzzing", "listen canonicalise authenticate authorize forward filter fhir smart error clock"),
 ];
