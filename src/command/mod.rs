@@ -42,8 +42,8 @@ impl Cli {
     pub fn log_level(&self) -> &'static str {
         match self.command {
             Command::Check(_) | Command::Explain(_) | Command::Init(_) => "error",
-            Command::Serve(_) | Command::Demo(_) => "info",
-            _ => "warn",
+            // Commands that record write checkpoints, and each of those is in the operational log, so that it can be kept elsewhere.
+            _ => "info",
         }
     }
 }
