@@ -27,8 +27,9 @@ pub async fn respond(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound
         return Box::pin(exchange(grants, audit, endpoint, inbound)).await;
     }
     let (own, audit) = (grants.clone(), audit.clone());
+    let from = inbound.peer.ip();
     let exchange = Box::pin(async move { exchange(&own, &audit, endpoint, inbound).await });
-    grants.under_way.run(exchange).await
+    grants.under_way.run(from, exchange).await
 }
 
 async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: Inbound) -> Recorded<Response<Body>> {
