@@ -67,7 +67,8 @@ async fn begin(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Result<
         Method::POST => Form::posted(inbound),
         _ => return Err(Refused::Page(Problem::MethodNotAllowed("GET, POST"))),
     }
-    .ok_or(Refused::Page(Problem::NotAForm))?;
+    .ok_or(Refused::Page(Problem::NotAForm))?
+    .without_empty();
     let (form, arrival) = match pushed_authorization_request::take(grants, &form).await.map_err(Refused::Page)? {
         Some(pushed) => (pushed, Arrival::Pushed),
         None => (form, Arrival::Direct),

@@ -70,6 +70,15 @@ impl Form {
         self.0.retain(|(name, _)| !names.contains(&name.as_str()));
     }
 
+    /// Takes out what has no value: it is as if it had been omitted (RFC 6749 section 3.1). What is sent twice stays, to be
+    /// refused.
+    pub(super) fn without_empty(mut self) -> Self {
+        let empty = |(name, value): &(String, String)| value.is_empty() && self.single(name).is_ok();
+        let omitted: Vec<String> = self.0.iter().filter(|one| empty(one)).map(|(name, _)| name.clone()).collect();
+        self.0.retain(|(name, _)| !omitted.contains(name));
+        self
+    }
+
     /// Adds a parameter that was not sent.
     pub(super) fn default(&mut self, name: &str, value: &str) {
         if self.all(name).next().is_none() {

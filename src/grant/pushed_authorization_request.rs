@@ -118,7 +118,7 @@ async fn push(
         facts.client_id = Some(client_id.clone());
     }
     let sender = SenderConstraint::offered(grants, inbound, &client).await?;
-    let mut form = Form::parse(&inbound.body).ok_or(OAuthError::invalid_request("a form is expected"))?;
+    let mut form = Form::parse(&inbound.body).ok_or(OAuthError::invalid_request("a form is expected"))?.without_empty();
     if form.only("request_uri").is_some() {
         return Err(OAuthError::invalid_request("a pushed request cannot name another one by request_uri").into());
     }

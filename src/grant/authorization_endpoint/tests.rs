@@ -113,6 +113,25 @@ async fn b1_3_only_response_type_code_is_supported() {
     assert_eq!(refusal(&[("response_mode", Some("fragment"))]).await, "invalid_request");
 }
 
+// RFC 6749 section 3.1: without a value it is as if it had been omitted, and twice is once too often all the same
+#[tokio::test]
+async fn a_parameter_without_a_value_is_as_good_as_none() {
+    let empty =
+        ["response_mode", "request", "request_uri", "prompt", "max_age", "launch", "dpop_jkt", "nonce", "display"];
+    for name in empty {
+        let page = Browser::new().authorize(&changed(SCOPE, &[(name, Some(""))])).await;
+        assert!(page.text.contains("<h1>Sign in</h1>"), "{name}: {} {:?}", page.status, page.location());
+    }
+    for name in ["client_id", "redirect_uri"] {
+        let mut doubled = request(SCOPE);
+        doubled.push((name, ""));
+        assert_eq!(refusal_of(&doubled).await, "400", "{name}");
+    }
+    let mut doubled = request(SCOPE);
+    doubled.push(("scope", ""));
+    assert_eq!(refusal_of(&doubled).await, "invalid_request");
+}
+
 // A5, A12
 #[tokio::test]
 async fn b1_4_state_is_required_and_a_missing_one_is_not_returned() {
