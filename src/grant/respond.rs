@@ -58,7 +58,7 @@ async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: I
         share(grants, sharing, &inbound, &mut refused);
         return audit.refused_unauthenticated(address, "foreign_page", refused);
     }
-    if takes_credentials && let Err(seconds) = grants.failures.admit(address) {
+    if takes_credentials && let Err(seconds) = grants.failures.admit(foreign::presenter(&inbound, &grants.clients)) {
         let mut refused = unavailable(StatusCode::TOO_MANY_REQUESTS, seconds);
         share(grants, sharing, &inbound, &mut refused);
         return audit.refused_unauthenticated(address, "throttled", refused);
@@ -97,7 +97,7 @@ fn dressed(
     framing::permit(grants, facts, &mut response);
     let mut response = response.map(full);
     if response.extensions_mut().remove::<CredentialsFailed>().is_some() {
-        grants.failures.failed(inbound.peer.ip());
+        grants.failures.failed(foreign::presenter(inbound, &grants.clients));
     }
     share(grants, sharing(endpoint), inbound, &mut response);
     response
@@ -266,7 +266,8 @@ fn is_page(endpoint: Endpoint) -> bool {
     )
 }
 
-fn sharing(endpoint: Endpoint) -> Option<Sharing> {
+/// Whose pages may read what the endpoint answers.
+pub(super) fn sharing(endpoint: Endpoint) -> Option<Sharing> {
     match endpoint {
         Endpoint::SmartConfiguration
         | Endpoint::OpenIdConfiguration
