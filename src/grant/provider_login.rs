@@ -67,6 +67,7 @@ pub async fn start(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Ans
     facts.transaction(&open.state);
     let who = continuation::who(&open.state, session.as_ref(), grants.clock.unix_seconds());
     if open.state.prompt_none || matches!(who, Who::Known(_)) {
+        facts.action = Some("authorization_continued");
         return onward(&open);
     }
     match form.only("provider").and_then(|id| grants.providers.find(id)) {

@@ -428,6 +428,11 @@ async fn an_ehr_that_vouches_logs_its_user_in_for_this_launch_alone() {
     let page = browser.authorize(&changed(scope, &[("launch", Some(&handle))])).await;
     assert!(page.text.contains("Dr. Dee") && page.text.contains("asks for access"), "{}", page.text);
     assert!(!page.text.contains("Use another account"));
+    for path in ["/login", "/login/provider"] {
+        let fields = [("transaction", page.field("transaction")), ("username", "amy".to_owned())];
+        let sent = browser.post(path, &fields.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+        assert_eq!((sent.status, browser.facts.action), (303, Some("authorization_continued")), "no login: {path}");
+    }
     let done = browser.allow(&page, &["patient/*.rs"]).await;
     let grant = browser.code(&done).await.grant;
     assert_eq!(grant.user, vouched());
