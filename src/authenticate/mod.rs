@@ -200,14 +200,14 @@ impl Authenticator {
     pub async fn authenticate(&self, request: FhirRequest) -> Result<Authenticated<FhirRequest>, Refusal> {
         let presented = Presented::with(&request.inbound);
         let token = presented.token().map_err(Refusal::Unauthenticated)?;
-        let presenter = self.presenter(&presented);
-        let known = self.check(token, presenter)?;
+        let from = self.presenter(&presented);
+        let known = self.check(token, from)?;
         let mut next_nonce = None;
         match (token.scheme, known.key) {
             (Scheme::Bearer, None) => {}
             (Scheme::Dpop, Some(key)) => {
                 let asks_nonce = self.here.asks_nonce(&known.principal.client_id);
-                self.prove(&request.inbound, token, key, (asks_nonce, presenter)).await?;
+                self.prove(&request.inbound, token, key, (asks_nonce, from)).await?;
                 next_nonce = if asks_nonce { self.nonce() } else { None };
             }
             (Scheme::Bearer, Some(_)) | (Scheme::Dpop, None) => {

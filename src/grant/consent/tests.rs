@@ -447,7 +447,9 @@ async fn an_address_that_was_taken_from_the_registration_meanwhile_gets_neither_
         let mut browser = Browser::new();
         let page = consent_page(&mut browser, "pat", SCOPE).await;
         change_clients(&mut browser, |clients| {
-            clients.iter_mut().for_each(|client| client.redirect_uris = vec!["https://new.example.org/cb".to_owned()]);
+            for client in clients {
+                client.redirect_uris = vec!["https://new.example.org/cb".to_owned()];
+            }
         });
         let (transaction, csrf) = (page.field("transaction"), page.field("csrf"));
         let fields = [("transaction", transaction.as_str()), ("csrf", csrf.as_str()), ("decision", decision)];
