@@ -74,19 +74,19 @@ impl Drop for Connection {
     }
 }
 
-/// Who presents credentials, as they are counted: a block, and apart from it the pages of apps that nobody of this site has
-/// looked at. Anybody may have such a page, and what it sends from the browsers behind an address is no try of these people.
+/// Who sends what is counted: a block, and apart from it the pages of strangers, such as those of apps that nobody of this site
+/// has looked at. Anybody may have such a page, and what it sends from the browsers behind an address is no try of these people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Presenter {
     block: IpAddr,
-    unverified_page: bool,
+    strangers_page: bool,
 }
 
 impl Presenter {
-    /// Whoever is at `address`; `unverified_page`: it is such a page.
+    /// Whoever is at `address`; `strangers_page`: it is such a page.
     #[must_use]
-    pub fn new(address: IpAddr, unverified_page: bool) -> Self {
-        Self { block: block(address), unverified_page }
+    pub fn new(address: IpAddr, strangers_page: bool) -> Self {
+        Self { block: block(address), strangers_page }
     }
 }
 

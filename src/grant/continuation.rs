@@ -21,6 +21,7 @@ use super::scope_negotiation::needs_patient;
 use super::session::{self, LiveSession};
 use super::transaction::OpenTransaction;
 use super::{Answer, DirectoryError, Grants, consent, login, patient_choice, provider_login};
+use crate::admit::Presenter;
 use crate::clients::RegisteredClient;
 use crate::config::FhirContextForm;
 use crate::federation::RelyingParty;
@@ -291,7 +292,7 @@ async fn step(
             return match only_way_in(grants) {
                 Some(provider) => {
                     // Each of these is written to the store before anybody is known.
-                    let admitted = grants.login.admit_request(inbound.peer.ip());
+                    let admitted = grants.login.admit_request(Presenter::new(inbound.peer.ip(), false));
                     admitted.map_err(|seconds| Halt::Page(Problem::TooMany(seconds)))?;
                     let from = (&*open, session);
                     Ok(provider_login::send(grants, inbound, facts, from, provider, Way::Redirect).await)

@@ -21,6 +21,8 @@ pub(super) fn is_of_foreign_page(endpoint: Endpoint, inbound: &Inbound, clients:
     match endpoint {
         // A provider sends the person here, and not a picture or a frame of some page.
         Endpoint::ProviderCallback => said(headers, "sec-fetch-dest").is_some_and(|place| place != "document"),
+        // Apps send browsers here, and load nothing from here.
+        Endpoint::Authorize => said(headers, "sec-fetch-mode").is_some_and(|mode| mode != "navigate"),
         _ => match said(headers, "sec-fetch-site") {
             None | Some("same-origin" | "none") => false,
             Some(_) => {
@@ -35,6 +37,11 @@ pub(super) fn is_of_foreign_page(endpoint: Endpoint, inbound: &Inbound, clients:
 pub(super) fn presenter(inbound: &Inbound, clients: &Clients) -> Presenter {
     let unverified = said(&inbound.headers, ORIGIN.as_str()).is_some_and(|origin| clients.is_unverified_origin(origin));
     Presenter::new(inbound.peer.ip(), unverified)
+}
+
+/// Whether the browser says that a page of another site sent it here.
+pub(super) fn is_sent_by_a_page(headers: &HeaderMap) -> bool {
+    matches!(said(headers, "sec-fetch-site"), Some("cross-site" | "same-site"))
 }
 
 fn is_registered(headers: &HeaderMap, clients: &Clients) -> bool {
@@ -127,6 +134,15 @@ mod tests {
             assert!(foreign(endpoint, &app), "{endpoint:?}");
             assert!(!foreign(endpoint, &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")]));
         }
+    }
+
+    #[test]
+    fn an_app_sends_people_and_loads_nothing() {
+        for (mode, refused) in [("navigate", false), ("no-cors", true), ("cors", true), ("same-origin", true)] {
+            let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
+            assert_eq!(foreign(Endpoint::Authorize, &headers), refused, "{mode}");
+        }
+        assert!(!foreign(Endpoint::Authorize, &[]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
-use crate::admit::{Connections, block};
+use crate::admit::{Connections, Presenter, block};
 use crate::config::{Config, User};
 use crate::secret::{Digest, Secret};
 
@@ -26,7 +26,7 @@ const TRIES: NonZeroU32 = match NonZeroU32::new(5) {
     Some(tries) => tries,
     None => NonZeroU32::MIN,
 };
-/// Authorization requests per address and minute: each of them is written to the store before anybody is known.
+/// Authorization requests per address and minute, and those in frames as many again: each of them is written to the store before anybody is known.
 const REQUESTS: NonZeroU32 = match NonZeroU32::new(600) {
     Some(requests) => requests,
     None => NonZeroU32::MIN,
@@ -48,7 +48,7 @@ const NOBODY: &str =
 /// The limits of one process on what strangers may ask of it: password checks and authorization requests.
 #[derive(Debug)]
 pub struct LoginGate {
-    requests: Cache<IpAddr, Arc<DefaultDirectRateLimiter>>,
+    requests: Cache<Presenter, Arc<DefaultDirectRateLimiter>>,
     tries: Cache<Digest, Arc<DefaultDirectRateLimiter>>,
     at_work: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -82,9 +82,8 @@ pub(super) enum Verdict {
 
 impl LoginGate {
     /// Leave for one authorization request, or whole seconds to wait.
-    pub(super) fn admit_request(&self, from: IpAddr) -> Result<(), u64> {
-        let requests =
-            self.requests.get_with(block(from), || Arc::new(RateLimiter::direct(Quota::per_minute(REQUESTS))));
+    pub(super) fn admit_request(&self, from: Presenter) -> Result<(), u64> {
+        let requests = self.requests.get_with(from, || Arc::new(RateLimiter::direct(Quota::per_minute(REQUESTS))));
         requests.check().map_err(|refused| whole_seconds(refused.wait_time_from(DefaultClock::default().now())))
     }
 
@@ -204,10 +203,11 @@ mod tests {
     #[test]
     fn e21_authorization_requests_of_one_address_are_limited() {
         let gate = LoginGate::default();
-        let admitted = (0..700).take_while(|_| gate.admit_request(HERE).is_ok()).count();
+        let admitted = (0..700).take_while(|_| gate.admit_request(Presenter::new(HERE, false)).is_ok()).count();
         // A few more come back while the loop runs.
         assert!((600..700).contains(&admitted), "{admitted}");
-        assert!(gate.admit_request(THERE).is_ok());
+        assert!(gate.admit_request(Presenter::new(THERE, false)).is_ok());
+        assert!(gate.admit_request(Presenter::new(HERE, true)).is_ok(), "in a frame");
     }
 
     #[test]

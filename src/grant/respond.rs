@@ -50,7 +50,8 @@ async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: I
         Endpoint::Register | Endpoint::Registered | Endpoint::ProviderCallback | Endpoint::UserInfo => true,
         _ => false,
     };
-    if takes_credentials && foreign::is_of_foreign_page(endpoint, &inbound, &grants.clients) {
+    let is_counted = takes_credentials || endpoint == Endpoint::Authorize;
+    if is_counted && foreign::is_of_foreign_page(endpoint, &inbound, &grants.clients) {
         let mut refused =
             OAuthError::invalid_request("a request of a page that is registered here is expected").response();
         *refused.status_mut() = StatusCode::FORBIDDEN;
