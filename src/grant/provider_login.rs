@@ -196,6 +196,8 @@ pub async fn callback(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> 
     }
     if let Bound::App(open) = &bound {
         facts.transaction(&open.state);
+        // Who was known before is not who logs in.
+        facts.user = None;
     }
     match accepted(grants, &bound, &response).await {
         Ok(Some(accepted)) => finish(grants, inbound, facts, (bound, accepted), &response).await,
