@@ -4,6 +4,7 @@
 //! host is given. The maps are bounded.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,29 +74,45 @@ impl Drop for Connection {
     }
 }
 
-/// A budget for each block, of which at most [`ADDRESSES`] are kept.
+/// Who sends what is counted: a block, and apart from it the pages of strangers, such as those of apps that nobody of this site
+/// has looked at. Anybody may have such a page, and what it sends from the browsers behind an address is no try of these people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Presenter {
+    block: IpAddr,
+    strangers_page: bool,
+}
+
+impl Presenter {
+    /// Whoever is at `address`; `strangers_page`: it is such a page.
+    #[must_use]
+    pub fn new(address: IpAddr, strangers_page: bool) -> Self {
+        Self { block: block(address), strangers_page }
+    }
+}
+
+/// A budget for each presenter or block, of which at most [`ADDRESSES`] are kept.
 #[derive(Debug)]
-struct Budgets {
-    limiter: DefaultKeyedRateLimiter<IpAddr>,
+struct Budgets<K: Hash + Eq + Clone> {
+    limiter: DefaultKeyedRateLimiter<K>,
     clock: DefaultClock,
     /// When those that recovered were forgotten last.
     swept: Mutex<Option<QuantaInstant>>,
 }
 
-impl Budgets {
+impl<K: Hash + Eq + Clone> Budgets<K> {
     fn new(quota: Quota) -> Self {
         Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), swept: Mutex::new(None) }
     }
 
-    /// Spends one of the block's budget. While no more blocks can be kept nobody can be counted, and everybody waits.
+    /// Spends one of its budget. While no more blocks can be kept nobody can be counted, and everybody waits.
     ///
     /// # Errors
     /// The instant from which another try makes sense.
-    fn spend(&self, block: IpAddr) -> Result<(), QuantaInstant> {
+    fn spend(&self, key: &K) -> Result<(), QuantaInstant> {
         if self.limiter.len() >= ADDRESSES && !self.make_room() {
             return Err(self.clock.now() + PAUSE.into());
         }
-        self.limiter.check_key(&block).map_err(|not_until| not_until.earliest_possible())
+        self.limiter.check_key(key).map_err(|not_until| not_until.earliest_possible())
     }
 
     /// Forgets the blocks that recovered, once a [`PAUSE`] at most: all are looked at. Whether there is room for one more.
@@ -118,12 +135,12 @@ impl Budgets {
     }
 }
 
-/// The budget of failed credentials per block. A block that spent it is refused before any signature or password is checked,
+/// The budget of failed credentials per [`Presenter`]. Who spent it is refused before any signature or password is checked,
 /// until the budget has recovered.
 #[derive(Debug)]
 pub struct FailedCredentials {
-    budgets: Budgets,
-    refused: moka::sync::Cache<IpAddr, QuantaInstant>,
+    budgets: Budgets<Presenter>,
+    refused: moka::sync::Cache<Presenter, QuantaInstant>,
 }
 
 impl FailedCredentials {
@@ -142,26 +159,25 @@ impl FailedCredentials {
     /// Leave to present credentials, or the whole seconds to wait.
     ///
     /// # Errors
-    /// The seconds until the budget of the block has recovered, at least one.
-    pub fn admit(&self, address: IpAddr) -> Result<(), u32> {
-        match self.refused.get(&block(address)) {
+    /// The seconds until the budget has recovered, at least one.
+    pub fn admit(&self, presenter: Presenter) -> Result<(), u32> {
+        match self.refused.get(&presenter) {
             Some(until) if self.budgets.clock.now() < until => Err(self.budgets.wait(until)),
             _ => Ok(()),
         }
     }
 
     /// Notes a failure.
-    pub fn failed(&self, address: IpAddr) {
-        let block = block(address);
-        if let Err(until) = self.budgets.spend(block) {
-            self.refused.insert(block, until);
+    pub fn failed(&self, presenter: Presenter) {
+        if let Err(until) = self.budgets.spend(&presenter) {
+            self.refused.insert(presenter, until);
         }
     }
 }
 
 /// How often one block may do something in an hour.
 #[derive(Debug)]
-pub struct HourlyBudget(Budgets);
+pub struct HourlyBudget(Budgets<IpAddr>);
 
 impl HourlyBudget {
     /// `per_hour` times; zero is taken for one.
@@ -175,7 +191,7 @@ impl HourlyBudget {
     /// # Errors
     /// The seconds to wait, at least one, when the block has spent its budget.
     pub fn spend(&self, address: IpAddr) -> Result<(), u32> {
-        self.0.spend(block(address)).map_err(|until| self.0.wait(until))
+        self.0.spend(&block(address)).map_err(|until| self.0.wait(until))
     }
 }
 
@@ -203,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_told_in_whole_seconds_and_not_one_more() {
-        let budgets = Budgets::new(Quota::per_hour(NonZeroU32::MIN));
+        let budgets = Budgets::<IpAddr>::new(Quota::per_hour(NonZeroU32::MIN));
         let until = |milliseconds| budgets.wait(budgets.clock.now() + Duration::from_millis(milliseconds).into());
         assert_eq!((until(0), until(100)), (1, 1));
         // Exactly five seconds may be left, or a little less: both are told as five.
@@ -213,7 +229,7 @@ mod tests {
     #[test]
     fn who_recovered_is_let_in_at_once_and_who_waits_is_told_a_second_at_least() {
         let failures = FailedCredentials::new(600);
-        let here: IpAddr = "192.0.2.1".parse().unwrap();
+        let here = Presenter::new("192.0.2.1".parse().unwrap(), false);
         let wait = loop {
             failures.failed(here);
             if let Err(wait) = failures.admit(here) {
@@ -233,7 +249,7 @@ mod tests {
         let (failures, hourly) = (FailedCredentials::new(u32::MAX), HourlyBudget::new(u32::MAX));
         for number in 0..u32::try_from(ADDRESSES).unwrap() + 1_000 {
             let address = IpAddr::V4(number.into());
-            failures.failed(address);
+            failures.failed(Presenter::new(address, false));
             assert!(hourly.spend(address).is_ok());
         }
         assert!(failures.budgets.limiter.len() <= ADDRESSES && hourly.0.limiter.len() <= ADDRESSES);
@@ -243,18 +259,19 @@ mod tests {
     fn who_comes_when_nobody_more_can_be_counted_waits_and_no_more_is_kept() {
         let (failures, hourly) = (FailedCredentials::new(1), HourlyBudget::new(1));
         let address = |number: usize| IpAddr::V4(u32::try_from(number).unwrap().into());
+        let presenter = |number| Presenter::new(address(number), false);
         for number in 0..ADDRESSES {
-            failures.failed(address(number));
+            failures.failed(presenter(number));
             assert_eq!(hourly.spend(address(number)), Ok(()));
         }
         for number in ADDRESSES..ADDRESSES + 1_000 {
-            failures.failed(address(number));
-            let (failed, spent) = (failures.admit(address(number)), hourly.spend(address(number)));
+            failures.failed(presenter(number));
+            let (failed, spent) = (failures.admit(presenter(number)), hourly.spend(address(number)));
             // Two, where the processor that is asked last is behind the first by nanoseconds.
             assert!(matches!((failed, spent), (Err(1 | 2), Err(1 | 2))), "{failed:?} {spent:?}");
         }
         assert_eq!((failures.budgets.limiter.len(), hourly.0.limiter.len()), (ADDRESSES, ADDRESSES));
-        assert_eq!(failures.admit(address(ADDRESSES + 2_000)), Ok(()), "who did not fail is let in");
+        assert_eq!(failures.admit(presenter(ADDRESSES + 2_000)), Ok(()), "who did not fail is let in");
     }
 
     #[test]
@@ -283,7 +300,7 @@ mod tests {
     #[test]
     fn failed_credentials_exhaust_the_budget_of_their_address_alone() {
         let failures = FailedCredentials::new(3);
-        let (bad, good): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let [bad, good] = ["192.0.2.1", "192.0.2.2"].map(|address| Presenter::new(address.parse().unwrap(), false));
         for _ in 0..3 {
             assert!(failures.admit(bad).is_ok());
             failures.failed(bad);
@@ -292,5 +309,8 @@ mod tests {
         failures.failed(bad);
         assert!(failures.admit(bad).unwrap_err() >= 1);
         assert!(failures.admit(good).is_ok());
+        let page = Presenter::new("192.0.2.2".parse().unwrap(), true);
+        (0..4).for_each(|_| failures.failed(page));
+        assert!(failures.admit(page).is_err() && failures.admit(good).is_ok(), "each has its own");
     }
 }

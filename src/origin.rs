@@ -82,9 +82,9 @@ impl Origin {
                 return self.gateway.serve(inbound).await;
             }
             // What was forwarded runs to its recorded outcome, also when the client hangs up meanwhile.
-            let gateway = Arc::clone(&self.gateway);
+            let (gateway, from) = (Arc::clone(&self.gateway), inbound.peer.ip());
             let exchange = Box::pin(async move { gateway.serve(inbound).await });
-            return self.grants.under_way.run(exchange).await;
+            return self.grants.under_way.run(from, exchange).await;
         }
         if let Some(demo) = &self.demo
             && let Some(page) = demo.respond(&inbound).await

@@ -20,7 +20,7 @@ use url::Url;
 pub use self::presented::Presented;
 use self::presented::Token;
 use self::proofs::{Proofs, Seen};
-use crate::admit::FailedCredentials;
+use crate::admit::{FailedCredentials, Presenter};
 use crate::canonicalise::FhirRequest;
 use crate::clients::Clients;
 use crate::clock::Clock;
@@ -200,13 +200,14 @@ impl Authenticator {
     pub async fn authenticate(&self, request: FhirRequest) -> Result<Authenticated<FhirRequest>, Refusal> {
         let presented = Presented::with(&request.inbound);
         let token = presented.token().map_err(Refusal::Unauthenticated)?;
-        let known = self.check(token, presented.address)?;
+        let from = self.presenter(&presented);
+        let known = self.check(token, from)?;
         let mut next_nonce = None;
         match (token.scheme, known.key) {
             (Scheme::Bearer, None) => {}
             (Scheme::Dpop, Some(key)) => {
                 let asks_nonce = self.here.asks_nonce(&known.principal.client_id);
-                self.prove(&request.inbound, token, key, asks_nonce).await?;
+                self.prove(&request.inbound, token, key, (asks_nonce, from)).await?;
                 next_nonce = if asks_nonce { self.nonce() } else { None };
             }
             (Scheme::Bearer, Some(_)) | (Scheme::Dpop, None) => {
@@ -227,7 +228,7 @@ impl Authenticator {
     #[must_use]
     pub fn recognise(&self, presented: &Presented) -> Option<Arc<Principal>> {
         let token = presented.token().ok().filter(|token| token.scheme == Scheme::Bearer)?;
-        let known = self.check(token, presented.address).ok().filter(|known| known.key.is_none())?;
+        let known = self.check(token, self.presenter(presented)).ok().filter(|known| known.key.is_none())?;
         Some(known.principal)
     }
 
@@ -236,20 +237,27 @@ impl Authenticator {
     /// # Errors
     /// As of [`Self::authenticate`], but for what has to do with proofs.
     pub fn examine(&self, token: &str) -> Result<(Arc<Principal>, bool), Refusal> {
-        let known = self.live(token, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+        let known = self.live(token, Presenter::new(IpAddr::V4(Ipv4Addr::LOCALHOST), false))?;
         Ok((known.principal, known.key.is_some()))
     }
 
+    /// Who presents it, as failures are counted.
+    fn presenter(&self, presented: &Presented) -> Presenter {
+        let origin = presented.origin.as_ref().and_then(|origin| origin.to_str().ok());
+        let unverified = origin.is_some_and(|origin| self.here.clients.is_unverified_origin(origin));
+        Presenter::new(presented.address, unverified)
+    }
+
     /// Looks at the token alone; a refusal is told in the terms of the scheme that was used.
-    fn check(&self, token: Token<'_>, address: IpAddr) -> Result<Known, Refusal> {
-        self.live(token.text, address).map_err(|refusal| match (token.scheme, refusal) {
+    fn check(&self, token: Token<'_>, presenter: Presenter) -> Result<Known, Refusal> {
+        self.live(token.text, presenter).map_err(|refusal| match (token.scheme, refusal) {
             (Scheme::Dpop, Refusal::Unauthenticated(problem)) => Refusal::UnprovenSender(SenderProblem::Token(problem)),
             (_, refusal) => refusal,
         })
     }
 
-    fn live(&self, token: &str, address: IpAddr) -> Result<Known, Refusal> {
-        let known = self.known(token, address)?;
+    fn live(&self, token: &str, presenter: Presenter) -> Result<Known, Refusal> {
+        let known = self.known(token, presenter)?;
         if !self.revocations.heard_recently() {
             return Err(Refusal::Unavailable("revocations_unknown"));
         }
@@ -267,11 +275,10 @@ impl Authenticator {
         inbound: &Inbound,
         token: Token<'_>,
         key: Thumbprint,
-        asks_nonce: bool,
+        (asks_nonce, presenter): (bool, Presenter),
     ) -> Result<(), Refusal> {
         let refused = |problem| Refusal::UnprovenSender(SenderProblem::Proof(problem));
-        let address = inbound.peer.ip();
-        self.failures.admit(address).map_err(|retry_after| Refusal::Throttled { retry_after })?;
+        self.failures.admit(presenter).map_err(|retry_after| Refusal::Throttled { retry_after })?;
         let now = self.clock.unix_seconds();
         let expected = Expected {
             method: &inbound.method,
@@ -286,7 +293,7 @@ impl Authenticator {
         let proof = Proof::verify(text, &expected).map_err(|problem| {
             // A clock that is wrong is no guess.
             if problem == ProofProblem::Invalid {
-                self.failures.failed(address);
+                self.failures.failed(presenter);
             }
             refused(problem)
         })?;
@@ -298,7 +305,7 @@ impl Authenticator {
         }
     }
 
-    fn known(&self, token: &str, address: IpAddr) -> Result<Known, Refusal> {
+    fn known(&self, token: &str, presenter: Presenter) -> Result<Known, Refusal> {
         let digest = Digest::of(token);
         let now = self.clock.unix_seconds();
         let keys = self.keys.generation();
@@ -309,14 +316,14 @@ impl Authenticator {
             self.known.invalidate(&digest);
             return Err(Refusal::Unauthenticated(TokenProblem::Expired));
         }
-        self.failures.admit(address).map_err(|retry_after| Refusal::Throttled { retry_after })?;
+        self.failures.admit(presenter).map_err(|retry_after| Refusal::Throttled { retry_after })?;
         let claims = self
             .keys
             .verify_access_token(token, &self.here.issuer, &self.here.audience, &self.clock)
             .map_err(|problem| {
                 // An expired token is no guess: clients find out this way that it is time to refresh.
                 if problem != AccessTokenProblem::Expired {
-                    self.failures.failed(address);
+                    self.failures.failed(presenter);
                 }
                 Refusal::Unauthenticated(problem.into())
             })?;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::HeaderValue;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, ORIGIN};
 
 use crate::error::{Scheme, TokenProblem};
 use crate::listen::Inbound;
@@ -17,6 +17,8 @@ pub struct Presented {
     /// `Err`: there are several.
     authorization: Result<Option<HeaderValue>, TokenProblem>,
     pub(super) address: IpAddr,
+    /// The one `Origin`: the page that sent it.
+    pub(super) origin: Option<HeaderValue>,
 }
 
 /// A token and how it is presented.
@@ -35,7 +37,9 @@ impl Presented {
             (only, None) => Ok(only.cloned()),
             (_, Some(_)) => Err(TokenProblem::Ambiguous),
         };
-        Self { authorization, address: inbound.peer.ip() }
+        let mut origins = inbound.headers.get_all(ORIGIN).iter();
+        let origin = origins.next().filter(|_| origins.next().is_none()).cloned();
+        Self { authorization, address: inbound.peer.ip(), origin }
     }
 
     /// In whose terms a refusal is told: of the scheme that was used, whatever else is wrong.

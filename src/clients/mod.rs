@@ -68,7 +68,8 @@ pub struct ClientProblem {
 #[derive(Debug, Default)]
 struct Current {
     by_id: HashMap<String, Arc<RegisteredClient>>,
-    origins: HashSet<String>,
+    /// Each with whether somebody of this site has looked at one of its apps.
+    origins: HashMap<String, bool>,
     of_the_store: usize,
     unverified: usize,
 }
@@ -146,7 +147,13 @@ impl Clients {
     /// sharing").
     #[must_use]
     pub fn has_origin(&self, origin: &str) -> bool {
-        self.current.load().origins.contains(origin)
+        self.current.load().origins.contains_key(origin)
+    }
+
+    /// Whether the apps of this origin are registered, and nobody of this site has looked at any of them.
+    #[must_use]
+    pub fn is_unverified_origin(&self, origin: &str) -> bool {
+        self.current.load().origins.get(origin).is_some_and(|verified| !verified)
     }
 
     /// Whether the configuration has this id, so that no client of the store can.
@@ -262,7 +269,9 @@ impl Current {
     fn of(clients: impl Iterator<Item = Arc<RegisteredClient>>) -> Self {
         let mut current = Self::default();
         for client in clients {
-            current.origins.extend(origins(&client.config));
+            for origin in origins(&client.config) {
+                *current.origins.entry(origin).or_default() |= !client.is_unverified();
+            }
             current.of_the_store += usize::from(client.registration.is_some());
             current.unverified += usize::from(client.is_unverified());
             current.by_id.insert(client.config.client_id.clone(), client);

@@ -21,6 +21,7 @@ use super::records::{LaunchContext, ShownIn, Transaction};
 use super::scope_negotiation::drop_absent_context;
 use super::transaction::OpenTransaction;
 use super::{Answer, Grants, pushed_authorization_request};
+use crate::admit::Presenter;
 use crate::listen::Inbound;
 use crate::secret::Digest;
 use crate::store::Kind;
@@ -59,7 +60,9 @@ enum Begun {
 }
 
 async fn begin(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Result<Begun, Refused> {
-    if let Err(seconds) = grants.login.admit_request(inbound.peer.ip()) {
+    // Anybody's page can show this in frames, as often as it likes.
+    let from = Presenter::new(inbound.peer.ip(), framing::is_framed(&inbound.headers));
+    if let Err(seconds) = grants.login.admit_request(from) {
         return Err(Refused::Page(Problem::TooMany(seconds)));
     }
     let form = match inbound.method {
@@ -67,7 +70,8 @@ async fn begin(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Result<
         Method::POST => Form::posted(inbound),
         _ => return Err(Refused::Page(Problem::MethodNotAllowed("GET, POST"))),
     }
-    .ok_or(Refused::Page(Problem::NotAForm))?;
+    .ok_or(Refused::Page(Problem::NotAForm))?
+    .without_empty();
     let (form, arrival) = match pushed_authorization_request::take(grants, &form).await.map_err(Refused::Page)? {
         Some(pushed) => (pushed, Arrival::Pushed),
         None => (form, Arrival::Direct),

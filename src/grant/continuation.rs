@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::authorization_response::{AuthorizationError, ReturnAddress, see_other};
 use super::facts::Facts;
 use super::form::Form;
-use super::grants::{issue_code, new_grant_id};
+use super::grants::{issue_code, new_grant_id, user_today};
 use super::pages::{Language, Problem};
 use super::provider_login::Way;
 use super::records::{Code, Grant, LaunchContext, Online, Transaction, User};
@@ -21,6 +21,7 @@ use super::scope_negotiation::needs_patient;
 use super::session::{self, LiveSession};
 use super::transaction::OpenTransaction;
 use super::{Answer, DirectoryError, Grants, consent, login, patient_choice, provider_login};
+use crate::admit::Presenter;
 use crate::clients::RegisteredClient;
 use crate::config::FhirContextForm;
 use crate::federation::RelyingParty;
@@ -121,11 +122,23 @@ pub(super) async fn opened(
     handle: Option<&str>,
 ) -> Result<(OpenTransaction, Option<LiveSession>), Problem<'static>> {
     let open = OpenTransaction::resume(grants, handle, inbound).await?;
+    if !stands(grants, &open.state) {
+        return Err(Problem::NoTransaction);
+    }
     if open.state.embedded() {
         return Ok((open, None));
     }
     let session = session::resume(grants, &inbound.headers).await.map_err(|_| Problem::StoreUnavailable)?;
     Ok((open, session))
+}
+
+/// Whether who is known to the transaction itself may act here today: for a user that an EHR logged in, it must still be one that
+/// may. Whom a session knows is looked at when that is resumed.
+fn stands(grants: &Grants, state: &Transaction) -> bool {
+    let launch = state.launch.as_ref();
+    let vouched = launch.filter(|launch| launch.vouches).and_then(|launch| launch.user.as_ref());
+    let logged_in_here = state.user.as_ref().filter(|_| state.embedded());
+    vouched.or(logged_in_here).is_none_or(|user| user_today(grants, user, launch).is_some())
 }
 
 /// A page of ours with an error.
@@ -136,7 +149,8 @@ pub(super) fn problem(grants: &Grants, inbound: &Inbound, facts: &mut Facts, pro
 }
 
 /// Ends the transaction with an error for the app. Of an app that nobody of this site has looked at, the person is told instead
-/// where no form of theirs led here: a session alone is no answer (RFC 9700 section 4.11.2).
+/// where no form of theirs led here: a session alone is no answer (RFC 9700 section 4.11.2). So they are when the app, or its
+/// address, is registered no more.
 pub(super) async fn give_up(
     grants: &Grants,
     inbound: &Inbound,
@@ -149,11 +163,12 @@ pub(super) async fn give_up(
         return problem(grants, inbound, facts, found);
     }
     facts.reason = Some(error.code());
-    let unverified = client(grants, &open.state).is_ok_and(|client| client.config.unverified);
-    let answer = if unverified && inbound.method == Method::GET {
-        Problem::UnverifiedApp(description).page(&grants.config, open.language, &inbound.request_id)
-    } else {
-        ReturnAddress::from(&open.state).error(&grants.config, error, description)
+    let answer = match client(grants, &open.state) {
+        Err(found) => problem(grants, inbound, facts, found),
+        Ok(client) if client.config.unverified && inbound.method == Method::GET => {
+            Problem::UnverifiedApp(description).page(&grants.config, open.language, &inbound.request_id)
+        }
+        Ok(_) => ReturnAddress::from(&open.state).error(&grants.config, error, description),
     };
     unbound(grants, open, answer)
 }
@@ -221,9 +236,11 @@ pub(super) fn forget_choices(state: &mut Transaction) {
     state.offered_scopes.clear();
 }
 
-/// The client of a transaction, when it is still registered.
+/// The client of a transaction, when it is still registered, with the address that the transaction goes back to: both may have
+/// been taken away since it began.
 pub(super) fn client(grants: &Grants, state: &Transaction) -> Result<Arc<RegisteredClient>, Problem<'static>> {
-    grants.clients.find(&state.client_id).ok_or(Problem::UnknownClient)
+    let client = grants.clients.find(&state.client_id).ok_or(Problem::UnknownClient)?;
+    if client.has_redirect_uri(&state.redirect_uri) { Ok(client) } else { Err(Problem::UnknownRedirectUri) }
 }
 
 /// The next page, or the way back.
@@ -275,7 +292,7 @@ async fn step(
             return match only_way_in(grants) {
                 Some(provider) => {
                     // Each of these is written to the store before anybody is known.
-                    let admitted = grants.login.admit_request(inbound.peer.ip());
+                    let admitted = grants.login.admit_request(Presenter::new(inbound.peer.ip(), false));
                     admitted.map_err(|seconds| Halt::Page(Problem::TooMany(seconds)))?;
                     let from = (&*open, session);
                     Ok(provider_login::send(grants, inbound, facts, from, provider, Way::Redirect).await)

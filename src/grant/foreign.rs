@@ -1,15 +1,18 @@
 //! What a browser sends from a page that is none of ours and of no app that is registered here.
 //!
 //! Takes what the browser says of a request (Fetch Metadata, `Origin`); tells whether an endpoint that takes credentials is to look
-//! at it at all. Such a request is no try of anybody: no app sends it, and a page that is shown to the people behind one address
+//! at it at all: a page of an app may try where it can read the answer ([`sharing`]). Such a request is no try of anybody: no app sends it, and a page that is shown to the people behind one address
 //! could otherwise spend the budget for failed credentials of them all. It is refused before anything of it is checked, so
 //! it can neither guess nor cost. What is no browser says nothing, and is treated as before.
 
 use http::HeaderMap;
 use http::header::ORIGIN;
 
+use super::respond::sharing;
 use super::route::Endpoint;
+use crate::admit::Presenter;
 use crate::clients::Clients;
+use crate::cors::Sharing;
 use crate::listen::Inbound;
 
 /// Whether `inbound` comes from such a page.
@@ -18,11 +21,27 @@ pub(super) fn is_of_foreign_page(endpoint: Endpoint, inbound: &Inbound, clients:
     match endpoint {
         // A provider sends the person here, and not a picture or a frame of some page.
         Endpoint::ProviderCallback => said(headers, "sec-fetch-dest").is_some_and(|place| place != "document"),
+        // Apps send browsers here, and load nothing from here.
+        Endpoint::Authorize => said(headers, "sec-fetch-mode").is_some_and(|mode| mode != "navigate"),
         _ => match said(headers, "sec-fetch-site") {
             None | Some("same-origin" | "none") => false,
-            Some(_) => !(said(headers, "sec-fetch-mode") == Some("cors") && is_registered(headers, clients)),
+            Some(_) => {
+                let shared = sharing(endpoint) == Some(Sharing::Token);
+                !(shared && said(headers, "sec-fetch-mode") == Some("cors") && is_registered(headers, clients))
+            }
         },
     }
+}
+
+/// Who presents the credentials in `inbound`.
+pub(super) fn presenter(inbound: &Inbound, clients: &Clients) -> Presenter {
+    let unverified = said(&inbound.headers, ORIGIN.as_str()).is_some_and(|origin| clients.is_unverified_origin(origin));
+    Presenter::new(inbound.peer.ip(), unverified)
+}
+
+/// Whether the browser says that a page of another site sent it here.
+pub(super) fn is_sent_by_a_page(headers: &HeaderMap) -> bool {
+    matches!(said(headers, "sec-fetch-site"), Some("cross-site" | "same-site"))
 }
 
 fn is_registered(headers: &HeaderMap, clients: &Clients) -> bool {
@@ -95,6 +114,35 @@ mod tests {
             }
         }
         assert!(foreign(Endpoint::Token, &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]));
+    }
+
+    #[test]
+    fn an_apps_page_tries_where_an_app_can_read_the_answer_and_nowhere_else() {
+        let app = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors"), ("origin", "https://app.example.org")];
+        for endpoint in [Endpoint::Token, Endpoint::PushedAuthorizationRequest, Endpoint::Revoke, Endpoint::UserInfo] {
+            assert!(!foreign(endpoint, &app), "{endpoint:?}");
+        }
+        for endpoint in [
+            Endpoint::Login,
+            Endpoint::ManageLogin,
+            Endpoint::LaunchContexts,
+            Endpoint::Introspect,
+            Endpoint::BackChannelLogout,
+            Endpoint::Register,
+            Endpoint::Registered,
+        ] {
+            assert!(foreign(endpoint, &app), "{endpoint:?}");
+            assert!(!foreign(endpoint, &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")]));
+        }
+    }
+
+    #[test]
+    fn an_app_sends_people_and_loads_nothing() {
+        for (mode, refused) in [("navigate", false), ("no-cors", true), ("cors", true), ("same-origin", true)] {
+            let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
+            assert_eq!(foreign(Endpoint::Authorize, &headers), refused, "{mode}");
+        }
+        assert!(!foreign(Endpoint::Authorize, &[]));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Parameters of a query or of a posted form, each at most once.
 
+use std::collections::{HashMap, HashSet};
+
 use http::header::CONTENT_TYPE;
 
 use crate::listen::Inbound;
 
 /// More parameters than this are not read.
 const MAX_PARAMETERS: usize = 1000;
+
+/// Longest form that is read, in bytes: room for the longest scope text, written with percent signs, twice over.
+const MAX_BYTES: usize = 256 * 1024;
 
 /// Decoded parameters in the order sent.
 #[derive(Debug)]
@@ -26,11 +31,12 @@ impl Form {
         (!replaced && parameters.len() <= MAX_PARAMETERS).then_some(Self(parameters))
     }
 
-    /// The body of a POST that says it is a form (RFC 6749 appendix B).
+    /// The body of a POST that says it is a form (RFC 6749 appendix B), of 256 KiB at most.
     pub(super) fn posted(inbound: &Inbound) -> Option<Self> {
         let content_type = inbound.single_header(CONTENT_TYPE.as_str()).ok().flatten()?;
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/x-www-form-urlencoded").then(|| Self::parse(&inbound.body)).flatten()
+        let is_form = essence.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        (is_form && inbound.body.len() <= MAX_BYTES).then(|| Self::parse(&inbound.body)).flatten()
     }
 
     /// The value of a parameter that may occur once.
@@ -54,10 +60,8 @@ impl Form {
 
     /// Whether any parameter occurs twice but `resource`, which may (RFC 8707 section 2).
     pub(super) fn has_repeated(&self) -> bool {
-        let repeated = |(i, (name, _)): (usize, &(String, String))| {
-            name != "resource" && self.0.iter().skip(i + 1).any(|(other, _)| other == name)
-        };
-        self.0.iter().enumerate().any(repeated)
+        let mut seen = HashSet::new();
+        self.names().any(|name| name != "resource" && !seen.insert(name))
     }
 
     /// The names of the parameters; a repeated one more than once.
@@ -68,6 +72,17 @@ impl Form {
     /// Takes parameters out.
     pub(super) fn remove(&mut self, names: &[&str]) {
         self.0.retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
+    /// Takes out what has no value: it is as if it had been omitted (RFC 6749 section 3.1). What is sent twice stays, to be
+    /// refused.
+    pub(super) fn without_empty(mut self) -> Self {
+        let mut times: HashMap<String, usize> = HashMap::new();
+        for (name, _) in &self.0 {
+            *times.entry(name.clone()).or_default() += 1;
+        }
+        self.0.retain(|(name, value)| !value.is_empty() || times.get(name).is_some_and(|times| *times > 1));
+        self
     }
 
     /// Adds a parameter that was not sent.
@@ -87,5 +102,33 @@ impl From<Vec<(String, String)>> for Form {
 impl From<Form> for Vec<(String, String)> {
     fn from(form: Form) -> Self {
         form.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use super::*;
+
+    #[test]
+    fn a_form_is_read_up_to_a_size_that_people_and_apps_do_not_reach() {
+        let size = |bytes: usize| {
+            let mut inbound = Inbound::for_test("POST", "/authorize");
+            let form = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+            inbound.headers.insert(CONTENT_TYPE, form);
+            inbound.body = format!("a={}", "x".repeat(bytes - 2)).into();
+            Form::posted(&inbound).is_some()
+        };
+        assert!(size(256 * 1024) && !size(256 * 1024 + 1));
+    }
+
+    #[test]
+    fn what_has_no_value_is_left_out_unless_it_is_sent_twice() {
+        let form = Form::parse(b"a=1&b=&c=&c=2&d=&resource=&resource=&e").unwrap();
+        assert!(form.has_repeated());
+        let form = form.without_empty();
+        assert_eq!(form.names().collect::<Vec<_>>(), ["a", "c", "c", "resource", "resource"]);
+        assert!(form.has_repeated());
+        assert!(!Form::parse(b"a=1&b=&resource=1&resource=2").unwrap().has_repeated());
     }
 }

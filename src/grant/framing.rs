@@ -90,7 +90,7 @@ pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the browser says that it will show the answer inside another page.
-fn is_framed(headers: &HeaderMap) -> bool {
+pub(super) fn is_framed(headers: &HeaderMap) -> bool {
     says(headers, "sec-fetch-dest", &["iframe", "frame", "embed", "object"])
 }
 

@@ -4,7 +4,7 @@
 //! removes second; issuing writes first and looks for the mark second, so one of the two sees the other.
 
 use super::Grants;
-use super::records::{Code, Grant, User};
+use super::records::{Code, Grant, LaunchContext, User};
 use crate::federation;
 use crate::random;
 use crate::secret::Digest;
@@ -97,14 +97,23 @@ pub(super) async fn was_revoked(grants: &Grants, grant_id: &str) -> Result<bool,
     Ok(grants.store.read(Kind::RevokedGrant, Digest::of(grant_id), now).await?.is_some())
 }
 
-/// The user of `grant` as far as the site lets it act today, never with more than it had; `None` once it may not act at all: a
-/// built-in user that was removed or is another person in FHIR now, a user whose provider, or the EHR that logged it in, no
-/// longer vouches for it, or one who may not have the patient of the grant in context any more.
+/// The user of `grant` as [`user_today`]; `None` as well once it may not have the patient of the grant in context any more.
 pub(super) fn standing(grants: &Grants, grant: &Grant) -> Option<User> {
-    let (config, user) = (&grants.config, &grant.user);
+    let user = &grant.user;
+    let now = user_today(grants, user, grant.launch.as_ref())?;
+    let own = user.fhir_user.as_deref().and_then(|user| user.strip_prefix("Patient/"));
+    let lost = |id: &String| user.patients.contains(id) && !now.patients.contains(id) && own != Some(id.as_str());
+    (!grant.patient.as_ref().is_some_and(lost)).then_some(now)
+}
+
+/// A user, logged in for `launch` where there was one, as far as the site lets it act today, never with more than it had; `None`
+/// once it may not act at all: a built-in user that was removed or is another person in FHIR now, or a user whose provider, or
+/// the EHR that logged it in, no longer vouches for it.
+pub(super) fn user_today(grants: &Grants, user: &User, launch: Option<&LaunchContext>) -> Option<User> {
+    let config = &grants.config;
     let ours = user.iss == config.issuer();
     let mut now = user.clone();
-    let vouched = grant.launch.as_ref().filter(|launch| launch.vouches && launch.user.is_some());
+    let vouched = launch.filter(|launch| launch.vouches && launch.user.is_some());
     if let Some(launch) = vouched {
         let client = grants.clients.find(&launch.ehr_client_id)?;
         let ehr =
@@ -119,9 +128,7 @@ pub(super) fn standing(grants: &Grants, grant: &Grant) -> Option<User> {
         now.roles.retain(|role| configured.roles.contains(role));
         now.patients.retain(|patient| configured.patients.contains(patient));
     }
-    let own = user.fhir_user.as_deref().and_then(|user| user.strip_prefix("Patient/"));
-    let lost = |id: &String| user.patients.contains(id) && !now.patients.contains(id) && own != Some(id.as_str());
-    (!grant.patient.as_ref().is_some_and(lost)).then_some(now)
+    Some(now)
 }
 
 /// Who owns a grant: a user is (iss, sub), and no pair reads as another.

@@ -114,12 +114,19 @@ pub async fn forget_client(store: &dyn Store, client_id: &str, now: i64) -> Resu
     for grant in pending(store, now).await?.iter().filter(|grant| grant.client_id == client_id) {
         revoke_stored(store, &grant.grant_id, now).await?;
     }
-    let mut given = given(store, None, now).await?;
-    given.retain(|given| given.grant.client_id == client_id);
-    for Given { grant, .. } in &given {
-        revoke_stored(store, &grant.grant_id, now).await?;
+    // All grants of everybody are in memory no longer than it takes to look at them: anybody who registered a client may ask
+    // for this, as often at once as they like.
+    let mut ends = Vec::new();
+    for (_, entry) in store.list(Kind::Grant, None, now, MOST).await? {
+        let grant: Grant = from_json(&entry.value)?;
+        if grant.client_id == client_id {
+            ends.push(grant.grant_id);
+        }
     }
-    Ok(given.len())
+    for grant_id in &ends {
+        revoke_stored(store, grant_id, now).await?;
+    }
+    Ok(ends.len())
 }
 
 /// Ends every login of a user. Returns how many.
@@ -128,4 +135,29 @@ pub async fn forget_client(store: &dyn Store, client_id: &str, now: i64) -> Resu
 /// The store could not do it.
 pub async fn end_sessions(store: &dyn Store, (iss, sub): (&str, &str)) -> Result<u64, StoreError> {
     store.remove_owned(Kind::Session, user_digest(iss, sub)).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use super::*;
+    use crate::grant::back_channel_testing::{NOW, Site, grant};
+    use crate::grant::grants::placed;
+
+    // Whoever registered a client may remove it, and somebody else's grants are many.
+    #[tokio::test]
+    async fn who_forgets_a_client_looks_no_further_into_the_grants_of_others() {
+        let site = Site::new();
+        let store = &*site.grants.store;
+        let (mine, other) = (grant("app"), grant("other"));
+        for given in [&mine, &other] {
+            let (kind, key, entry) = placed(given, NOW + 600).unwrap();
+            store.put(kind, key, entry).await.unwrap();
+        }
+        let unreadable = Entry { value: b"?".to_vec(), expires: NOW + 600, owner: None };
+        store.put(Kind::GrantUse, Digest::of(&other.grant_id), unreadable).await.unwrap();
+        assert_eq!(forget_client(store, "app", NOW).await.unwrap(), 1);
+        assert!(store.read(Kind::Grant, Digest::of(&mine.grant_id), NOW).await.unwrap().is_none());
+        assert!(store.read(Kind::Grant, Digest::of(&other.grant_id), NOW).await.unwrap().is_some());
+    }
 }

@@ -242,6 +242,8 @@ impl<'a> Holding<'a> {
         self.token_type = Some(if claims.cnf.is_some() { "DPoP" } else { "Bearer" });
         self.jti = Some(&claims.jti);
         self.cnf.clone_from(&claims.cnf);
+        // The grant may have the scope where a token that was narrowed has not.
+        self.fhir_user = self.fhir_user.take().filter(|_| claims.scope.split(' ').any(|scope| scope == "fhirUser"));
     }
 }
 

@@ -34,13 +34,16 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
     facts.transaction(&open.state);
     let now = grants.clock.unix_seconds();
     if open.state.launch.is_some() && matches!(continuation::who(&open.state, None, now), Who::Known(_)) {
-        // The EHR vouches: there is nobody to log in.
+        // The EHR vouches: there is nobody to log in, and nobody did.
+        facts.action = Some("authorization_continued");
         return onward(&open);
     }
     if form.only("decision") == Some("deny") {
         let denial = (AuthorizationError::AccessDenied, "the user did not log in");
         return give_up(grants, inbound, facts, &open, denial).await;
     }
+    // Who was known before is not who is tried.
+    facts.user = None;
     log_in(grants, inbound, facts, open, &form).await
 }
 

@@ -29,6 +29,7 @@ use super::records::{Consent, Grant, User};
 use super::scope_words::{Part, item, part};
 use super::session::{self, LiveSession, Proved, cookie, cookie_name, set_cookie};
 use super::{Answer, Grants, provider_login, route};
+use crate::admit::Presenter;
 use crate::listen::Inbound;
 use crate::random;
 use crate::secret::Digest;
@@ -85,9 +86,6 @@ pub async fn log_in(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> An
 /// Answers `POST /manage/provider`: the way to an OpenID provider.
 pub async fn log_in_with_provider(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("login_started");
-    if let Err(seconds) = grants.login.admit_request(inbound.peer.ip()) {
-        return problem(grants, inbound, facts, Problem::TooMany(seconds));
-    }
     let form = match posted(inbound) {
         Ok(form) => form,
         Err(found) => return problem(grants, inbound, facts, found),
@@ -95,6 +93,9 @@ pub async fn log_in_with_provider(grants: &Grants, inbound: &Inbound, facts: &mu
     let Some(browser) = ManageBrowser::of(grants, inbound).filter(|_| !is_forged(grants, inbound, &form)) else {
         return problem(grants, inbound, facts, Problem::Forged);
     };
+    if let Err(seconds) = grants.login.admit_request(Presenter::new(inbound.peer.ip(), false)) {
+        return problem(grants, inbound, facts, Problem::TooMany(seconds));
+    }
     let Some(provider) = form.only("provider").and_then(|id| grants.providers.find(id)) else {
         return problem(grants, inbound, facts, Problem::NotOffered);
     };

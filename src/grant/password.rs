@@ -3,7 +3,7 @@
 //! Takes a user name, a password and the address it came from; gives a verdict. Promises: an unknown user costs the same
 //! argon2id work and gets the same answer as a wrong password; five tries per user name and address, then one in twelve
 //! seconds, counted from new after a right password; never more than a few hashes at the same time, off the threads that
-//! serve requests; everything that is remembered is bounded. A budget per address for all user names together is the
+//! serve requests, and those of one address never all that wait; everything that is remembered is bounded. A budget per address for all user names together is the
 //! business of `admit`. NIST SP 800-63B section 5.2.2.
 
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
-use crate::admit::block;
+use crate::admit::{Connections, Presenter, block};
 use crate::config::{Config, User};
 use crate::secret::{Digest, Secret};
 
@@ -26,7 +26,7 @@ const TRIES: NonZeroU32 = match NonZeroU32::new(5) {
     Some(tries) => tries,
     None => NonZeroU32::MIN,
 };
-/// Authorization requests per address and minute: each of them is written to the store before anybody is known.
+/// Authorization requests per address and minute, and those in frames as many again: each of them is written to the store before anybody is known.
 const REQUESTS: NonZeroU32 = match NonZeroU32::new(600) {
     Some(requests) => requests,
     None => NonZeroU32::MIN,
@@ -35,6 +35,8 @@ const REQUESTS: NonZeroU32 = match NonZeroU32::new(600) {
 const AT_WORK: usize = 2;
 /// Logins that wait for their turn; more are turned away.
 const WAITING: usize = 64;
+/// Those of one address: so no address can keep the others from logging in, nor guess much beyond its budget by guessing at once.
+const WAITING_OF_ONE: usize = WAITING / 4;
 /// Addresses, and pairs of user name and address, that are remembered.
 const REMEMBERED: u64 = 20_000;
 /// Characters of a password that are looked at.
@@ -46,10 +48,11 @@ const NOBODY: &str =
 /// The limits of one process on what strangers may ask of it: password checks and authorization requests.
 #[derive(Debug)]
 pub struct LoginGate {
-    requests: Cache<IpAddr, Arc<DefaultDirectRateLimiter>>,
+    requests: Cache<Presenter, Arc<DefaultDirectRateLimiter>>,
     tries: Cache<Digest, Arc<DefaultDirectRateLimiter>>,
     at_work: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    places: Arc<Connections>,
 }
 
 impl Default for LoginGate {
@@ -59,6 +62,7 @@ impl Default for LoginGate {
             tries: Cache::builder().max_capacity(REMEMBERED).time_to_idle(Duration::from_secs(15 * 60)).build(),
             at_work: Arc::new(Semaphore::new(AT_WORK)),
             waiting: Arc::new(Semaphore::new(WAITING)),
+            places: Connections::new(WAITING_OF_ONE),
         }
     }
 }
@@ -78,9 +82,8 @@ pub(super) enum Verdict {
 
 impl LoginGate {
     /// Leave for one authorization request, or whole seconds to wait.
-    pub(super) fn admit_request(&self, from: IpAddr) -> Result<(), u64> {
-        let requests =
-            self.requests.get_with(block(from), || Arc::new(RateLimiter::direct(Quota::per_minute(REQUESTS))));
+    pub(super) fn admit_request(&self, from: Presenter) -> Result<(), u64> {
+        let requests = self.requests.get_with(from, || Arc::new(RateLimiter::direct(Quota::per_minute(REQUESTS))));
         requests.check().map_err(|refused| whole_seconds(refused.wait_time_from(DefaultClock::default().now())))
     }
 
@@ -94,6 +97,7 @@ impl LoginGate {
         let user = config.users.iter().find(|user| user.username == username);
         // The work for a user who does not exist is that for the first one who does.
         let hash = user.or(config.users.first()).map_or(NOBODY, |user| &user.password_hash).to_owned();
+        let Some(_place) = self.places.admit(from) else { return Verdict::Busy };
         let Ok(_waiting) = Arc::clone(&self.waiting).try_acquire_owned() else { return Verdict::Busy };
         let Ok(at_work) = Arc::clone(&self.at_work).acquire_owned().await else { return Verdict::Busy };
         let matches = tokio::task::spawn_blocking(move || {
@@ -184,13 +188,26 @@ mod tests {
         assert!(matches!(try_once(&gate, "amy", PASSWORD, HERE).await, Verdict::Busy));
     }
 
+    #[tokio::test]
+    async fn one_address_leaves_others_a_place_to_wait() {
+        let gate = Arc::new(LoginGate { at_work: Arc::new(Semaphore::new(0)), ..LoginGate::default() });
+        for number in 0..2 * WAITING {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { try_once(&gate, &format!("user-{number}"), "wrong", HERE).await });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waits = tokio::time::timeout(Duration::from_millis(50), try_once(&gate, "amy", PASSWORD, THERE)).await;
+        assert!(waits.is_err(), "turned away: {waits:?}");
+    }
+
     #[test]
     fn e21_authorization_requests_of_one_address_are_limited() {
         let gate = LoginGate::default();
-        let admitted = (0..700).take_while(|_| gate.admit_request(HERE).is_ok()).count();
+        let admitted = (0..700).take_while(|_| gate.admit_request(Presenter::new(HERE, false)).is_ok()).count();
         // A few more come back while the loop runs.
         assert!((600..700).contains(&admitted), "{admitted}");
-        assert!(gate.admit_request(THERE).is_ok());
+        assert!(gate.admit_request(Presenter::new(THERE, false)).is_ok());
+        assert!(gate.admit_request(Presenter::new(HERE, true)).is_ok(), "in a frame");
     }
 
     #[test]

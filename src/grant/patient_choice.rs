@@ -87,12 +87,17 @@ pub async fn respond(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> A
     };
     facts.transaction(&open.state);
     let Who::Known(known) = continuation::who(&open.state, session.as_ref(), grants.clock.unix_seconds()) else {
-        // The session ended meanwhile: the way on begins with a login.
+        // The session ended meanwhile: the way on begins with a login. Nobody is known, and nothing was chosen.
+        facts.user = None;
+        facts.action = Some("authorization_continued");
         return onward(&open);
     };
     if form.only("decision") == Some("deny") {
         let denial = (AuthorizationError::AccessDenied, "the user chose no patient");
         return give_up(grants, inbound, facts, &open, denial).await;
+    }
+    if matches!(Choice::of(&form), Choice::Search(_) | Choice::Nothing) {
+        facts.action = Some("authorization_continued");
     }
     let result = choose(grants, &mut open, &known.user, &form).await;
     facts.transaction(&open.state);

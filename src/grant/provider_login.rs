@@ -17,7 +17,6 @@ use super::authorization_response::see_other;
 use super::continuation::{self, Who, onward, posted_for, problem};
 use super::facts::Facts;
 use super::form::Form;
-use super::framing;
 use super::grants::to_json;
 use super::login;
 use super::management;
@@ -26,6 +25,8 @@ use super::records::ProviderLogin;
 use super::session::{self, LiveSession, Proved};
 use super::transaction::OpenTransaction;
 use super::{Answer, CredentialsFailed, Grants, route};
+use super::{foreign, framing};
+use crate::admit::Presenter;
 use crate::federation::id_token::Freshness;
 use crate::federation::{FederationError, LoggedIn, RelyingParty, Return, Start};
 use crate::listen::Inbound;
@@ -57,16 +58,17 @@ pub(super) enum Way {
 /// Answers `POST /login/provider`.
 pub async fn start(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> Answer {
     facts.action = Some("login_started");
-    if let Err(seconds) = grants.login.admit_request(inbound.peer.ip()) {
-        return problem(grants, inbound, facts, Problem::TooMany(seconds));
-    }
     let (form, open, session) = match posted_for(grants, inbound).await {
         Ok(found) => found,
         Err(found) => return problem(grants, inbound, facts, found),
     };
     facts.transaction(&open.state);
+    if let Err(seconds) = grants.login.admit_request(Presenter::new(inbound.peer.ip(), false)) {
+        return problem(grants, inbound, facts, Problem::TooMany(seconds));
+    }
     let who = continuation::who(&open.state, session.as_ref(), grants.clock.unix_seconds());
     if open.state.prompt_none || matches!(who, Who::Known(_)) {
+        facts.action = Some("authorization_continued");
         return onward(&open);
     }
     match form.only("provider").and_then(|id| grants.providers.find(id)) {
@@ -168,9 +170,6 @@ pub async fn callback(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> 
     if inbound.method != Method::GET {
         return problem(grants, inbound, facts, Problem::MethodNotAllowed("GET"));
     }
-    if let Err(seconds) = grants.login.admit_request(inbound.peer.ip()) {
-        return problem(grants, inbound, facts, Problem::TooMany(seconds));
-    }
     let query = inbound.query.as_deref().unwrap_or_default();
     let form = Form::parse(query.as_bytes()).filter(|form| !form.has_repeated());
     let Some(form) = form else { return problem(grants, inbound, facts, Problem::NotAForm) };
@@ -188,10 +187,17 @@ pub async fn callback(grants: &Grants, inbound: &Inbound, facts: &mut Facts) -> 
         Err(Problem::OtherBrowser) if errand::is_of_page(response.state) && is_signed_in(grants, inbound).await => {
             return see_other(route::MANAGE);
         }
+        // A page of anybody's can send a browser here: nobody behind its address guesses, nor could this be guessed.
+        Err(found) if foreign::is_sent_by_a_page(&inbound.headers) => return problem(grants, inbound, facts, found),
         Err(found) => return guessed(problem(grants, inbound, facts, found)),
     };
+    if let Err(seconds) = grants.login.admit_request(Presenter::new(inbound.peer.ip(), false)) {
+        return problem(grants, inbound, facts, Problem::TooMany(seconds));
+    }
     if let Bound::App(open) = &bound {
         facts.transaction(&open.state);
+        // Who was known before is not who logs in.
+        facts.user = None;
     }
     match accepted(grants, &bound, &response).await {
         Ok(Some(accepted)) => finish(grants, inbound, facts, (bound, accepted), &response).await,

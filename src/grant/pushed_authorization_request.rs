@@ -19,7 +19,7 @@ use super::form::Form;
 use super::grants::{from_json, to_json};
 use super::pages::Problem;
 use super::sender_constraint::{self, DPOP_NONCE, SenderConstraint};
-use super::{Answer, CredentialsFailed, Grants, route};
+use super::{Answer, CredentialsFailed, Grants, foreign, route};
 use crate::config::ClientAuthentication;
 use crate::listen::Inbound;
 use crate::oauth::error::{Challenge, OAuthError, OAuthErrorKind, uncacheable_json};
@@ -112,13 +112,13 @@ async fn push(
     let client_id = &client.config.client_id;
     if matches!(client.config.authentication, ClientAuthentication::None) {
         // Its name is a claim: what it may write to the store is counted as at the authorization endpoint.
-        let admitted = grants.login.admit_request(inbound.peer.ip());
+        let admitted = grants.login.admit_request(foreign::presenter(inbound, &grants.clients));
         admitted.map_err(|seconds| OAuthError::throttled(u32::try_from(seconds).unwrap_or(u32::MAX)))?;
     } else {
         facts.client_id = Some(client_id.clone());
     }
     let sender = SenderConstraint::offered(grants, inbound, &client).await?;
-    let mut form = Form::parse(&inbound.body).ok_or(OAuthError::invalid_request("a form is expected"))?;
+    let mut form = Form::parse(&inbound.body).ok_or(OAuthError::invalid_request("a form is expected"))?.without_empty();
     if form.only("request_uri").is_some() {
         return Err(OAuthError::invalid_request("a pushed request cannot name another one by request_uri").into());
     }

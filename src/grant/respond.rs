@@ -27,8 +27,9 @@ pub async fn respond(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound
         return Box::pin(exchange(grants, audit, endpoint, inbound)).await;
     }
     let (own, audit) = (grants.clone(), audit.clone());
+    let from = inbound.peer.ip();
     let exchange = Box::pin(async move { exchange(&own, &audit, endpoint, inbound).await });
-    grants.under_way.run(exchange).await
+    grants.under_way.run(from, exchange).await
 }
 
 async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: Inbound) -> Recorded<Response<Body>> {
@@ -49,7 +50,8 @@ async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: I
         Endpoint::Register | Endpoint::Registered | Endpoint::ProviderCallback | Endpoint::UserInfo => true,
         _ => false,
     };
-    if takes_credentials && foreign::is_of_foreign_page(endpoint, &inbound, &grants.clients) {
+    let is_counted = takes_credentials || endpoint == Endpoint::Authorize;
+    if is_counted && foreign::is_of_foreign_page(endpoint, &inbound, &grants.clients) {
         let mut refused =
             OAuthError::invalid_request("a request of a page that is registered here is expected").response();
         *refused.status_mut() = StatusCode::FORBIDDEN;
@@ -57,7 +59,7 @@ async fn exchange(grants: &Grants, audit: &Audit, endpoint: Endpoint, inbound: I
         share(grants, sharing, &inbound, &mut refused);
         return audit.refused_unauthenticated(address, "foreign_page", refused);
     }
-    if takes_credentials && let Err(seconds) = grants.failures.admit(address) {
+    if takes_credentials && let Err(seconds) = grants.failures.admit(foreign::presenter(&inbound, &grants.clients)) {
         let mut refused = unavailable(StatusCode::TOO_MANY_REQUESTS, seconds);
         share(grants, sharing, &inbound, &mut refused);
         return audit.refused_unauthenticated(address, "throttled", refused);
@@ -96,7 +98,7 @@ fn dressed(
     framing::permit(grants, facts, &mut response);
     let mut response = response.map(full);
     if response.extensions_mut().remove::<CredentialsFailed>().is_some() {
-        grants.failures.failed(inbound.peer.ip());
+        grants.failures.failed(foreign::presenter(inbound, &grants.clients));
     }
     share(grants, sharing(endpoint), inbound, &mut response);
     response
@@ -265,7 +267,8 @@ fn is_page(endpoint: Endpoint) -> bool {
     )
 }
 
-fn sharing(endpoint: Endpoint) -> Option<Sharing> {
+/// Whose pages may read what the endpoint answers.
+pub(super) fn sharing(endpoint: Endpoint) -> Option<Sharing> {
     match endpoint {
         Endpoint::SmartConfiguration
         | Endpoint::OpenIdConfiguration

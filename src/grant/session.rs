@@ -20,8 +20,8 @@ use crate::store::{Entry, Kind, StoreError};
 /// Seconds without a request after which a session ends.
 const IDLE: i64 = 30 * 60;
 
-/// Sessions of one user that are looked at.
-const MOST: usize = 10_000;
+/// Sessions that are looked at, of one user or of all.
+const MOST: usize = 1_000_000;
 
 /// A session that the browser holds the cookie of.
 #[derive(Clone, Debug)]
@@ -131,7 +131,11 @@ pub(super) async fn end_of_provider(
     let now = grants.clock.unix_seconds();
     let owner = sub.map(|sub| user_digest(iss, sub));
     let mut ended = Vec::new();
-    for (key, entry) in grants.store.list(Kind::Session, owner, now, MOST).await? {
+    let open = grants.store.list(Kind::Session, owner, now, MOST).await?;
+    if open.len() == MOST {
+        return Err(StoreError(format!("more than {MOST} sessions are open: those of a logout cannot all be found")));
+    }
+    for (key, entry) in open {
         let session: Session = from_json(&entry.value)?;
         let of_user = session.user.iss == iss && sub.is_none_or(|sub| sub == session.user.sub);
         let of_session = match (provider_session, session.provider_session.as_deref()) {
@@ -288,4 +292,39 @@ fn as_configured_now(config: &Config, user: &User) -> Option<User> {
         return federation::standing(config, user);
     }
     config.users.iter().find(|configured| configured.username == user.sub).map(|found| built_in_user(config, found))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::grant::back_channel_testing::{NOW, Site};
+
+    #[tokio::test]
+    async fn a_provider_ends_the_session_that_it_names_among_however_many() {
+        let site = Site::new();
+        let (store, iss) = (&*site.grants.store, "https://idp.example.org");
+        let session = |name: &str| {
+            let user = User { iss: iss.to_owned(), sub: format!("user-{name}"), ..User::default() };
+            let provider_session = Some(name.to_owned());
+            let session = Session { user, auth_time: NOW, expires: NOW + 3_600, provider_session };
+            Entry { value: serde_json::to_vec(&session).unwrap(), expires: NOW + 600, owner: None }
+        };
+        join_all((0..10_500).map(|number| {
+            let name = format!("s{number}");
+            store.put(Kind::Session, Digest::of(&name), session(&name))
+        }))
+        .await
+        .into_iter()
+        .collect::<Result<Vec<()>, _>>()
+        .unwrap();
+        // The one that is listed last.
+        let last = Digest([0xff; 32]);
+        store.put(Kind::Session, last, session("named")).await.unwrap();
+        let ended = end_of_provider(&site.grants, (iss, None), Some("named")).await.unwrap();
+        assert_eq!(ended.iter().map(|user| user.sub.as_str()).collect::<Vec<_>>(), ["user-named"]);
+        assert!(store.read(Kind::Session, last, NOW).await.unwrap().is_none());
+    }
 }

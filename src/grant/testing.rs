@@ -105,7 +105,7 @@ pub(super) fn config() -> Config {
             app(),
             Client { client_id: "approved".to_owned(), approved: true, ..app() },
             Client { client_id: "native".to_owned(), redirect_uris: vec!["com.example.app:/cb".to_owned()], ..app() },
-            Client { client_id: "ehr".to_owned(), ehr: Some(config::Ehr::default()), ..app() },
+            Client { client_id: "ehr".to_owned(), ehr: Some(ehr()), ..app() },
         ],
         users: vec![
             user("amy", Some("Practitioner/amy"), &[]),
@@ -115,6 +115,17 @@ pub(super) fn config() -> Config {
             user("nil", None, &[]),
         ],
         providers: Vec::new(),
+    }
+}
+
+/// Logs clinicians in, of its own issuer and of ours.
+pub(super) fn ehr() -> config::Ehr {
+    config::Ehr {
+        vouches_for_users: true,
+        user_issuers: vec!["https://ehr.example.org".to_owned(), "https://gw.example.org".to_owned()],
+        user_types: vec!["Practitioner".to_owned()],
+        roles: vec!["clinician".to_owned()],
+        ..config::Ehr::default()
     }
 }
 

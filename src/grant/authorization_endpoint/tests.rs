@@ -113,6 +113,25 @@ async fn b1_3_only_response_type_code_is_supported() {
     assert_eq!(refusal(&[("response_mode", Some("fragment"))]).await, "invalid_request");
 }
 
+// RFC 6749 section 3.1: without a value it is as if it had been omitted, and twice is once too often all the same
+#[tokio::test]
+async fn a_parameter_without_a_value_is_as_good_as_none() {
+    let empty =
+        ["response_mode", "request", "request_uri", "prompt", "max_age", "launch", "dpop_jkt", "nonce", "display"];
+    for name in empty {
+        let page = Browser::new().authorize(&changed(SCOPE, &[(name, Some(""))])).await;
+        assert!(page.text.contains("<h1>Sign in</h1>"), "{name}: {} {:?}", page.status, page.location());
+    }
+    for name in ["client_id", "redirect_uri"] {
+        let mut doubled = request(SCOPE);
+        doubled.push((name, ""));
+        assert_eq!(refusal_of(&doubled).await, "400", "{name}");
+    }
+    let mut doubled = request(SCOPE);
+    doubled.push(("scope", ""));
+    assert_eq!(refusal_of(&doubled).await, "invalid_request");
+}
+
 // A5, A12
 #[tokio::test]
 async fn b1_4_state_is_required_and_a_missing_one_is_not_returned() {
@@ -409,6 +428,11 @@ async fn an_ehr_that_vouches_logs_its_user_in_for_this_launch_alone() {
     let page = browser.authorize(&changed(scope, &[("launch", Some(&handle))])).await;
     assert!(page.text.contains("Dr. Dee") && page.text.contains("asks for access"), "{}", page.text);
     assert!(!page.text.contains("Use another account"));
+    for path in ["/login", "/login/provider"] {
+        let fields = [("transaction", page.field("transaction")), ("username", "amy".to_owned())];
+        let sent = browser.post(path, &fields.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+        assert_eq!((sent.status, browser.facts.action), (303, Some("authorization_continued")), "no login: {path}");
+    }
     let done = browser.allow(&page, &["patient/*.rs"]).await;
     let grant = browser.code(&done).await.grant;
     assert_eq!(grant.user, vouched());

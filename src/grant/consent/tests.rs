@@ -1,6 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed assumption fails the test")]
-use crate::config::ClientAuthentication;
+use std::sync::Arc;
+
+use crate::clients::Clients;
+use crate::config::{Client, ClientAuthentication};
 use crate::grant::categories::parts;
+use crate::grant::records::{LaunchContext, User};
 use crate::grant::testing::{Browser, Page, changed, config, request};
 use crate::smart::scope::Scope;
 
@@ -427,4 +431,79 @@ async fn a_granular_scope_that_is_asked_for_is_offered_and_granted_as_asked() {
     let granted = browser.code(&done).await.grant.scopes;
     assert_eq!(granted.join(" "), scope);
     assert!(granted.iter().all(|scope| !matches!(Scope::parse(scope), Scope::Unknown(_))));
+}
+
+/// The clients after a change that this process heard of.
+fn change_clients(browser: &mut Browser, change: impl FnOnce(&mut Vec<Client>)) {
+    let mut clients = config().clients;
+    change(&mut clients);
+    browser.grants.clients = Arc::new(Clients::new(&clients).unwrap());
+}
+
+// A3
+#[tokio::test]
+async fn an_address_that_was_taken_from_the_registration_meanwhile_gets_neither_code_nor_error() {
+    for decision in ["allow", "deny"] {
+        let mut browser = Browser::new();
+        let page = consent_page(&mut browser, "pat", SCOPE).await;
+        change_clients(&mut browser, |clients| {
+            for client in clients {
+                client.redirect_uris = vec!["https://new.example.org/cb".to_owned()];
+            }
+        });
+        let (transaction, csrf) = (page.field("transaction"), page.field("csrf"));
+        let fields = [("transaction", transaction.as_str()), ("csrf", csrf.as_str()), ("decision", decision)];
+        let done = browser.post("/consent", &[fields.as_slice(), &[("scope", RECORDS[0])]].concat()).await;
+        assert_eq!((done.status, done.location()), (400, None), "{decision}");
+        assert_eq!(browser.facts.reason, Some("redirect_uri_unknown"));
+    }
+}
+
+// A3
+#[tokio::test]
+async fn an_app_that_is_registered_no_more_is_sent_nobody() {
+    for path in ["/login", "/patient", "/consent"] {
+        let mut browser = Browser::new();
+        let page = browser.authorize(&request(SCOPE)).await;
+        let page = if path == "/login" { page } else { browser.log_in(&page, "mum").await };
+        let page = if path == "/consent" { browser.pick(&page, "p1").await } else { page };
+        change_clients(&mut browser, |clients| clients.retain(|client| client.client_id != "app"));
+        let transaction = page.field("transaction");
+        let csrf = if path == "/consent" { page.field("csrf") } else { String::new() };
+        let fields = [("transaction", transaction.as_str()), ("csrf", csrf.as_str()), ("decision", "deny")];
+        let done = browser.post(path, &fields).await;
+        assert_eq!((done.status, done.location()), (400, None), "{path}");
+    }
+}
+
+// L2
+#[tokio::test]
+async fn a_launch_ends_with_the_ehr_that_vouched_for_its_user() {
+    let user = User {
+        iss: "https://ehr.example.org".to_owned(),
+        sub: "dr".to_owned(),
+        fhir_user: Some("Practitioner/dr".to_owned()),
+        roles: vec!["clinician".to_owned()],
+        ..User::default()
+    };
+    let context = LaunchContext {
+        client_id: "app".to_owned(),
+        ehr_client_id: "ehr".to_owned(),
+        user: Some(user),
+        vouches: true,
+        ..LaunchContext::default()
+    };
+    let mut browser = Browser::new();
+    let handle = browser.launch(context).await;
+    let page = browser.authorize(&changed("launch launch/patient patient/*.rs", &[("launch", Some(&handle))])).await;
+    assert!(page.text.contains("Bea Bloom"), "{}", page.text);
+    change_clients(&mut browser, |clients| clients.retain(|client| client.client_id != "ehr"));
+    let transaction = page.field("transaction");
+    for fields in [("query", "Bea"), ("patient", "p2")] {
+        let page = browser.post("/patient", &[("transaction", transaction.as_str()), fields]).await;
+        assert_eq!(page.status, 400, "{}", page.text);
+        assert!(!page.text.contains("Bea Bloom"));
+    }
+    let page = browser.get(&format!("/authorize/continue?transaction={transaction}")).await;
+    assert_eq!((page.status, page.location()), (400, None));
 }

@@ -380,3 +380,22 @@ async fn tokens_of_a_login_that_is_over_are_inactive_and_asking_does_not_prolong
         assert!(is_inactive(&ask(&site, token).await));
     }
 }
+
+// I4
+#[tokio::test]
+async fn a_token_that_was_narrowed_tells_no_more_than_its_own_scopes() {
+    let site = site();
+    let response = granted(&site, grant("app")).await;
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", response.text("refresh_token")),
+        ("client_id", "app"),
+        ("scope", "patient/Observation.rs"),
+    ];
+    let narrow = site.token(&fields).await;
+    let reply = ask(&site, narrow.text("access_token")).await;
+    assert_eq!((&reply.json["active"], reply.text("scope")), (&json!(true), "patient/Observation.rs"));
+    assert_eq!(reply.json.get("fhirUser"), None);
+    let whole = ask(&site, response.text("access_token")).await;
+    assert_eq!(whole.text("fhirUser"), format!("{BASE}/Practitioner/d1"));
+}

@@ -312,3 +312,32 @@ async fn a_parent_with_a_record_of_their_own_chooses_between_it_and_the_childs()
         assert_eq!(browser.code(&page).await.grant.patient.as_deref(), Some("p2"));
     }
 }
+
+#[tokio::test]
+async fn the_record_names_no_choice_that_was_not_made_and_nobody_who_did_not_make_it() {
+    let mut browser = Browser::new();
+    let page = browser.authorize(&request("launch/patient patient/*.rs")).await;
+    let picker = browser.log_in(&page, "mum").await;
+    let transaction = picker.field("transaction");
+    for (name, value) in [("query", ""), ("other", "")] {
+        browser.post("/patient", &[("transaction", transaction.as_str()), (name, value)]).await;
+        assert_ne!(browser.facts.action, Some("patient_chosen"), "{name}");
+    }
+    // Whoever it is, they are not signed in any more.
+    browser.jar.retain(|name, _| !name.contains("session"));
+    let page = browser.post("/patient", &[("transaction", transaction.as_str()), ("patient", "p1")]).await;
+    assert_eq!(page.status, 303);
+    assert_eq!((browser.facts.action, browser.facts.user.as_ref()), (Some("authorization_continued"), None));
+}
+
+#[tokio::test]
+async fn the_record_of_a_login_names_nobody_but_who_was_named_in_it() {
+    let mut browser = Browser::new();
+    let page = browser.authorize(&request("launch/patient patient/*.rs")).await;
+    let transaction = browser.log_in(&page, "mum").await.field("transaction");
+    for _ in 0..6 {
+        let fields = [("transaction", transaction.as_str()), ("username", "amy"), ("password", "wrong")];
+        browser.post("/login", &fields).await;
+    }
+    assert_eq!((browser.facts.reason, browser.facts.user.as_ref()), (Some("login_throttled"), None));
+}

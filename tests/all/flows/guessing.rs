@@ -83,6 +83,38 @@ fn an_address_that_guesses_is_stopped_and_nobody_else_is() {
     });
 }
 
+/// Images, frames, forms and windows of a page that somebody behind the address is lured to.
+#[test]
+fn what_pages_of_strangers_send_keeps_out_nobody_behind_their_address() {
+    run(async {
+        let world = World::with(Settings { failed_credentials: 5, ..settings() }).await;
+        let (cross, form) = ("Sec-Fetch-Site: cross-site", "Content-Type: application/x-www-form-urlencoded");
+        let image = [cross, "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"];
+        let frame = [cross, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", form];
+        let window = [cross, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"];
+        let authorize = "GET /authorize?client_id=BAD_CLIENT_ID";
+        for (line, headers, body) in [
+            (authorize, image.as_slice(), ""),
+            (authorize, frame.as_slice(), ""),
+            ("POST /login/provider", frame.as_slice(), "a=1"),
+            ("POST /manage/provider", frame.as_slice(), "a=1"),
+        ] {
+            for _ in 0..700 {
+                world.send(line, "", headers, body).await;
+            }
+            let page = world.send(authorize, "", &window, "").await;
+            assert_eq!(page.status, 400, "after {line}, {headers:?}: {}", page.all());
+        }
+        for number in 0..8 {
+            let line = format!("GET /login/callback/hospital?state={}.{number}&code=x", "x".repeat(43));
+            assert_eq!(world.send(&line, "", &window, "").await.status, 400);
+        }
+        let code = code(&world, "pat", &request(SCOPE)).await;
+        assert_eq!(token(&world, &exchange(&code), &[]).await.status, 200);
+        world.finish().await;
+    });
+}
+
 #[test]
 fn the_sixth_wrong_password_waits_and_somebody_elses_right_one_does_not() {
     run(async {

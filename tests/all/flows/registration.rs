@@ -450,3 +450,33 @@ fn so_many_apps_an_hour_register_themselves_as_the_site_says() {
         world.finish().await;
     });
 }
+
+/// Anybody may register a page of theirs, and then lure the people behind one address to it.
+#[test]
+fn pages_of_apps_that_nobody_has_looked_at_lock_out_nobody_but_themselves() {
+    run(async {
+        let ordinary = settings();
+        let sections = format!("[registration]\nopen = true\n{}", ordinary.sections);
+        let world = World::with(Settings { sections, failed_credentials: 5, ..ordinary }).await;
+        let mut sent = metadata("none");
+        sent["redirect_uris"] = json!(["https://evil.example/cb"]);
+        assert_eq!(send(&world, "POST /register", "", &sent.to_string()).await.status, 201);
+        let evil = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Origin: https://evil.example"];
+        let bearer = ["Authorization: Bearer nothing"];
+        let read = "GET /fhir/Patient/P1";
+        let mut statuses = Vec::new();
+        for _ in 0..7 {
+            statuses.push(token(&world, &exchange("BAD_CODE"), &evil).await.status);
+        }
+        assert_eq!(statuses, [400, 400, 400, 400, 400, 400, 429]);
+        for _ in 0..7 {
+            let reply = world.send(read, "", &[evil.as_slice(), &bearer].concat(), "").await;
+            assert_eq!(reply.status, 429, "one budget for both: {}", reply.all());
+        }
+        assert_eq!(token(&world, &exchange("BAD_CODE"), &[]).await.status, 400, "the people behind the same address");
+        let app = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Origin: https://app.example.org"];
+        assert_eq!(token(&world, &exchange("BAD_CODE"), &app).await.status, 400, "and an app of the site");
+        assert_eq!(world.send(read, "", &bearer, "").await.status, 401);
+        world.finish().await;
+    });
+}

@@ -152,3 +152,26 @@ fn a_new_key_of_the_provider_is_found_and_unknown_names_do_not_make_us_ask_again
         clinic.world.finish().await;
     });
 }
+
+#[test]
+fn the_record_of_a_login_that_fails_names_nobody_who_was_known_before() {
+    run(async {
+        let clinic = Clinic::new().await;
+        let mut browser = Browser::new(&clinic.world);
+        let page = browser.authorize(&request(SCOPE)).await;
+        let page = clinic.log_in_at_provider(&mut browser, &page).await;
+        let page = browser.follow(page).await;
+        assert!(page.text().contains("Ada"), "{}", page.text());
+        // The session ended meanwhile.
+        browser.jar.retain(|name, _| !name.contains("session"));
+        let transaction = page.field("transaction");
+        let page = browser.get(&format!("/authorize/continue?transaction={transaction}")).await;
+        assert!(page.asks_for_login());
+        clinic.idp.claim("nonce", json!("another-login"));
+        assert_eq!(clinic.log_in_at_provider(&mut browser, &page).await.status(), 403);
+        let entries = clinic.world.finish().await;
+        let denied = logins(&entries, Ending::Denied);
+        assert_eq!(denied.len(), 1);
+        assert!(denied.iter().all(|entry| entry.record.sub.is_none()));
+    });
+}
