@@ -14,7 +14,7 @@ use super::super::reach::Within;
 use super::super::{Allowance, Authorizer, DenialReason, Evidence, Reach, UpstreamRequest};
 use super::attachments::Attachments;
 use super::lookups::{Lookups, not_permitted};
-use super::{Change, Graph};
+use super::{Change, Created, Graph};
 use crate::authenticate::Principal;
 use crate::authorize::asked::Asked;
 use crate::error::Refusal;
@@ -24,7 +24,7 @@ use crate::fhir::links::{self, Place};
 use crate::fhir::reference::{Bases, LocalReference, LogicalId as Id, Reference, normalise};
 use crate::fhir::resource_type::ResourceType;
 use crate::json::patch::same;
-use crate::json::{Json, Value};
+use crate::json::{Json, Limits, Value};
 use crate::smart::scope::Letter;
 
 /// A body that may be stored in one of these ways, once what it refers to was looked up.
@@ -270,10 +270,28 @@ impl Authorizer {
         match (Reference::parse(&text, &self.bases), place) {
             (Reference::Local(local), _) => self.look_up(&local, patient, terms, itself, lookups),
             (Reference::Contained(_) | Reference::Foreign(_), _) | (Reference::Urn(_), Place::Address) => Ok(()),
-            (Reference::Urn(urn), Place::Reference) if terms.graph.has(urn) == Some(true) => Ok(()),
+            (Reference::Urn(urn), Place::Reference) => match terms.graph.get(urn) {
+                Some(created) if patient.is_none_or(|patient| self.is_created_for(created, patient)) => Ok(()),
+                _ => Err(not_permitted()),
+            },
             (Reference::Unclear(text), Place::Address) if !may_be_ours(text) => Ok(()),
-            (Reference::Urn(_) | Reference::Conditional(_) | Reference::Unclear(_), _) => Err(not_permitted()),
+            (Reference::Conditional(_) | Reference::Unclear(_), _) => Err(not_permitted()),
         }
+    }
+
+    /// Whether what another entry creates, perhaps by another scope, may be referred to as what is there may: it is of this patient,
+    /// and nothing else can take its place, or it describes who, where and what care is given with.
+    fn is_created_for(&self, created: &Created, patient: &Id) -> bool {
+        let resource_type = created.resource_type;
+        if is_reference_type(resource_type) {
+            return true;
+        }
+        // One that is created is never this patient.
+        if created.conditional || resource_type == ResourceType::PATIENT || unsafe_by_default(resource_type) {
+            return false;
+        }
+        let body = Json::parse(created.body.clone(), Limits::default()).ok();
+        body.is_some_and(|body| Facts::of(body.root()).is_ok_and(|facts| self.is_primarily_of(&facts, patient)))
     }
 
     fn look_up(
