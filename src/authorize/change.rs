@@ -14,7 +14,7 @@ mod current;
 mod lookups;
 mod matched;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -139,11 +139,21 @@ pub(super) struct Ready {
 
 /// The resources that a transaction creates, by the `urn:uuid:` names that others refer to them by; nothing outside of one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Graph(Option<Arc<HashSet<String>>>);
+pub(super) struct Graph(Option<Arc<HashMap<String, Created>>>);
+
+/// What an entry of a transaction creates.
+#[derive(Debug)]
+pub(super) struct Created {
+    pub(super) resource_type: ResourceType,
+    /// The resource, as it was sent.
+    pub(super) body: Bytes,
+    /// Something that is there may take its place (`ifNoneExist`).
+    pub(super) conditional: bool,
+}
 
 impl Graph {
-    pub(super) fn of(urns: HashSet<String>) -> Self {
-        Self(Some(Arc::new(urns)))
+    pub(super) fn of(created: HashMap<String, Created>) -> Self {
+        Self(Some(Arc::new(created)))
     }
 
     fn is_transaction(&self) -> bool {
@@ -152,7 +162,11 @@ impl Graph {
 
     /// `None`: there is no transaction in which it could be created.
     fn has(&self, urn: &str) -> Option<bool> {
-        self.0.as_ref().map(|urns| urns.contains(urn))
+        self.0.as_ref().map(|created| created.contains_key(urn))
+    }
+
+    fn get(&self, urn: &str) -> Option<&Created> {
+        self.0.as_ref()?.get(urn)
     }
 }
 

@@ -63,15 +63,23 @@ impl Authorizer {
     pub(super) fn visit(&self, visit: Visit, evidence: &[Evidence]) -> Result<Ready, Refusal> {
         let Visit { id, ready } = visit;
         let current = evidence.first().ok_or_else(|| unusable("no evidence"))?;
+        self.is_there(&ready.obligations.reach, &id, current)?;
+        Ok(ready)
+    }
+
+    /// Whether the resource of this id is there and within reach.
+    ///
+    /// # Errors
+    /// 404 for what is absent or hidden, 502 for another resource than was asked for.
+    pub(super) fn is_there(&self, reach: &Reach, id: &Id, current: &Evidence) -> Result<(), Refusal> {
         let json = current.json()?.ok_or(Refusal::NotFound)?;
         let facts = Facts::of(json.root()).map_err(|_| unusable("not a resource"))?;
-        let reach = &ready.obligations.reach;
         let of_type = facts.resource_type() == reach.resource_type();
         if of_type && reach.admits(&facts, &self.bases).is_none() {
             return Err(Refusal::NotFound);
         }
         if of_type && facts.id() == Some(id.as_id()) {
-            return Ok(ready);
+            return Ok(());
         }
         Err(unusable("another resource than was asked for"))
     }

@@ -4,12 +4,13 @@
 //! Promises for a transaction: one entry that is denied denies the whole, and the upstream is not called; what is read for the
 //! entries is read for all of them at once; each resource has one entry at most; what is created is known by
 //! `urn:uuid:` names alone, so that no entry can take the place of a resource that exists and that others refer to; every
-//! change carries the version that was judged. The Bundle that is sent is rebuilt from the judged requests.
+//! change carries the version that was judged; what a restricted grant reads is there and within reach, or nothing is done, for
+//! some servers end a transaction that reads what is absent. The Bundle that is sent is rebuilt from the judged requests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::change::{Change, Graph, Ready, Step};
+use super::change::{Change, Created, Graph, Ready, Step};
 use super::denial::{Denial, deny};
 use super::inquiry::{Inquiry, Pending as Waiting, unusable};
 use super::search::Several;
@@ -56,6 +57,8 @@ pub(super) struct Pending {
 enum State {
     /// It waits for so many pieces of evidence.
     Asking(Box<Change>, usize),
+    /// It reads this, if that is there and within reach.
+    Looking(Box<Ready>, Id),
     Ready(Box<Ready>),
 }
 
@@ -68,7 +71,14 @@ impl State {
                 questions.extend(more);
                 asking
             }
-            Step::Ready(ready) => Self::Ready(ready),
+            Step::Ready(ready) => match &ready.upstream {
+                UpstreamRequest::Read { resource_type, id } if !ready.obligations.reach.is_unrestricted() => {
+                    let id = id.clone();
+                    questions.push(UpstreamRequest::Read { resource_type: *resource_type, id: id.clone() });
+                    Self::Looking(ready, id)
+                }
+                _ => Self::Ready(ready),
+            },
         }
     }
 }
@@ -172,6 +182,12 @@ impl Authorizer {
         for (urn, state) in entries {
             let state = match state {
                 State::Ready(ready) => State::Ready(ready),
+                State::Looking(ready, id) => {
+                    let (own, rest) = evidence.split_first().ok_or_else(|| unusable("no evidence"))?;
+                    evidence = rest;
+                    self.is_there(&ready.obligations.reach, &id, own)?;
+                    State::Ready(ready)
+                }
                 State::Asking(change, count) => {
                     let (own, rest) = evidence.split_at_checked(count).ok_or_else(|| unusable("no evidence"))?;
                     evidence = rest;
@@ -222,7 +238,13 @@ fn at(number: usize, refusal: Refusal) -> Refusal {
 
 /// What the entries create, by its names.
 pub(super) fn graph(entries: &[Entry]) -> Graph {
-    Graph::of(entries.iter().filter_map(Entry::urn).map(str::to_owned).collect())
+    let created = entries.iter().filter_map(|entry| {
+        let (urn, request) = entry.urn().zip(entry.request.as_ref().ok())?;
+        let Interaction::Create { resource_type } = request.interaction else { return None };
+        let conditional = request.conditions.if_none_exist.is_some();
+        Some((urn.to_owned(), Created { resource_type, body: request.inbound.body.clone(), conditional }))
+    });
+    Graph::of(created.collect())
 }
 
 fn refused(refusal: Refusal) -> Decision {

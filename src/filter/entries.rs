@@ -33,6 +33,7 @@ impl Filter {
         let body = match answer {
             Answered::Resource { body, .. } => body,
             Answered::Declined { status, body } => return Err(super::written::declined(status, body)),
+            Answered::Absent => return Err(Refusal::NotFound),
             _ => return Err(unusable("no answer to a transaction")),
         };
         let json = strict(body)?;

@@ -76,6 +76,8 @@ impl Upstream {
         }
         match judge(status, &headers, body)? {
             declined @ Answered::Declined { .. } => Ok(declined),
+            // What it reads is not there, and so nothing of it was done.
+            Answered::Absent if transaction.entries.iter().any(reads) => Ok(Answered::Absent),
             _ => Err(UpstreamFault::Status(status.as_u16())),
         }
     }

@@ -321,16 +321,21 @@ fn every_entry_of_a_bundle_is_explained() {
                 assert!(out.contains(expected), "{kind} lacks `{expected}`: {out}");
             }
         }
-        let (code, out, err) = told("transaction", &[create("P1"), read()], &["--json"]);
+        // What a transaction reads must be there.
+        let (code, out, err) = told("transaction", &[create("P1"), read()], &[]);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(out.contains("evidence: GET /Condition/c1; it must be within reach too\n"), "{out}");
+        let search = serde_json::json!({"request": {"method": "GET", "url": "Condition?code=x"}});
+        let (code, out, err) = told("transaction", &[create("P1"), search], &["--json"]);
         assert_eq!(code, 0, "{out}{err}");
         let whole: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(
             (&whole["interaction"], &whole["entries"][1]["interaction"]),
-            (&"transaction".into(), &"read".into())
+            (&"transaction".into(), &"search-type".into())
         );
         let places = ["Observation in the compartment of Patient/P1", "Condition in the compartment of Patient/P1"];
         assert_eq!(whole["reach"], serde_json::json!(places));
-        assert_eq!(whole["entries"][1]["explanation"][0], "allowed: read of Condition");
+        assert_eq!(whole["entries"][1]["explanation"][0], "allowed: search-type of Condition");
         assert_eq!(whole["entries"].as_array().unwrap().len(), 2);
         assert_eq!(world.upstream.seen(), 0);
         world.finish().await;

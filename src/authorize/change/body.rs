@@ -14,7 +14,7 @@ use super::super::reach::Within;
 use super::super::{Allowance, Authorizer, DenialReason, Evidence, Reach, UpstreamRequest};
 use super::attachments::Attachments;
 use super::lookups::{Lookups, not_permitted};
-use super::{Change, Graph};
+use super::{Change, Created, Graph};
 use crate::authenticate::Principal;
 use crate::authorize::asked::Asked;
 use crate::error::Refusal;
@@ -24,7 +24,7 @@ use crate::fhir::links::{self, Place};
 use crate::fhir::reference::{Bases, LocalReference, LogicalId as Id, Reference, normalise};
 use crate::fhir::resource_type::ResourceType;
 use crate::json::patch::same;
-use crate::json::{Json, Value};
+use crate::json::{Json, Limits, Value};
 use crate::smart::scope::Letter;
 
 /// A body that may be stored in one of these ways, once what it refers to was looked up.
@@ -129,6 +129,17 @@ impl Prepared {
         }
         Err(nearest.unwrap_or_else(outside))
     }
+}
+
+/// What stands where a reference to a patient may, as far as one of them is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    This,
+    Another,
+    /// Nothing, or something of this server that is no patient.
+    NoPatient,
+    /// What a server might read as one.
+    Unclear,
 }
 
 /// On what terms a body is judged.
@@ -259,10 +270,28 @@ impl Authorizer {
         match (Reference::parse(&text, &self.bases), place) {
             (Reference::Local(local), _) => self.look_up(&local, patient, terms, itself, lookups),
             (Reference::Contained(_) | Reference::Foreign(_), _) | (Reference::Urn(_), Place::Address) => Ok(()),
-            (Reference::Urn(urn), Place::Reference) if terms.graph.has(urn) == Some(true) => Ok(()),
+            (Reference::Urn(urn), Place::Reference) => match terms.graph.get(urn) {
+                Some(created) if patient.is_none_or(|patient| self.is_created_for(created, patient)) => Ok(()),
+                _ => Err(not_permitted()),
+            },
             (Reference::Unclear(text), Place::Address) if !may_be_ours(text) => Ok(()),
-            (Reference::Urn(_) | Reference::Conditional(_) | Reference::Unclear(_), _) => Err(not_permitted()),
+            (Reference::Conditional(_) | Reference::Unclear(_), _) => Err(not_permitted()),
         }
+    }
+
+    /// Whether what another entry creates, perhaps by another scope, may be referred to as what is there may: it is of this patient,
+    /// and nothing else can take its place, or it describes who, where and what care is given with.
+    fn is_created_for(&self, created: &Created, patient: &Id) -> bool {
+        let resource_type = created.resource_type;
+        if is_reference_type(resource_type) {
+            return true;
+        }
+        // One that is created is never this patient.
+        if created.conditional || resource_type == ResourceType::PATIENT || unsafe_by_default(resource_type) {
+            return false;
+        }
+        let body = Json::parse(created.body.clone(), Limits::default()).ok();
+        body.is_some_and(|body| Facts::of(body.root()).is_ok_and(|facts| self.is_primarily_of(&facts, patient)))
     }
 
     fn look_up(
@@ -300,29 +329,52 @@ impl Authorizer {
     /// Whether the reference by which a resource of this type belongs to a patient names this one. Where several may stand,
     /// this one is among them, and each of the others is none or names something of this server.
     fn is_primarily_of(&self, facts: &Facts<'_>, patient: &Id) -> bool {
-        let Some(compartment) = compartment_of(facts.resource_type()) else { return false };
+        self.primary(facts, patient)
+            .is_some_and(|names| names.contains(&Names::This) && !names.contains(&Names::Unclear))
+    }
+
+    /// Whether this allowance lets what is there be changed: it lies within, and where that is the compartment of one patient, it
+    /// is of no other record. Who measured, pays or takes part has no say over what is another patient's.
+    pub(super) fn may_change(&self, allowance: &Allowance, facts: &Facts<'_>) -> bool {
+        let of_this_record = |patient: &Id| {
+            let names = self.primary(facts, patient);
+            names.is_some_and(|names| {
+                names.is_empty() || names.contains(&Names::This) && !names.contains(&Names::Another)
+            })
+        };
+        let within = match &allowance.within {
+            Within::Compartment(patient) => of_this_record(patient),
+            Within::Everything | Within::ReferenceType | Within::Own(_) | Within::Attached(_) => true,
+        };
+        within && allowance.admits(facts, &self.bases)
+    }
+
+    /// What stands where the type's primary reference does; `None` for a type without one.
+    fn primary(&self, facts: &Facts<'_>, patient: &Id) -> Option<Vec<Names>> {
+        let compartment = compartment_of(facts.resource_type())?;
         if compartment.membership == Membership::OwnId {
-            return facts.id() == Some(patient.as_id());
+            return Some(vec![if facts.id() == Some(patient.as_id()) { Names::This } else { Names::Another }]);
         }
-        let Some(primary) = compartment.primary() else { return false };
-        let (mut named, mut unclear) = (false, false);
-        for path in &primary.paths {
+        let mut names = Vec::new();
+        for path in &compartment.primary()?.paths {
             facts.resource().visit(&path.elements, &mut |value| {
                 let Some(text) = value.text("reference") else {
-                    unclear |= value.member("reference").is_some();
-                    return;
+                    let unclear = value.member("reference").is_some();
+                    return names.push(if unclear { Names::Unclear } else { Names::NoPatient });
                 };
-                match Reference::parse(&text, &self.bases) {
-                    Reference::Local(local) => named |= local.names(ResourceType::PATIENT, patient.as_id()),
+                names.push(match Reference::parse(&text, &self.bases) {
+                    Reference::Local(local) if local.names(ResourceType::PATIENT, patient.as_id()) => Names::This,
+                    Reference::Local(local) if local.resource_type == ResourceType::PATIENT => Names::Another,
+                    Reference::Local(_) => Names::NoPatient,
                     Reference::Contained(_)
                     | Reference::Urn(_)
                     | Reference::Conditional(_)
                     | Reference::Foreign(_)
-                    | Reference::Unclear(_) => unclear = true,
-                }
+                    | Reference::Unclear(_) => Names::Unclear,
+                });
             });
         }
-        named && !unclear
+        Some(names)
     }
 
     /// What holds for a grant without restriction too: nothing is referred to by a search, and in a transaction nothing by a

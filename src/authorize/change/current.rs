@@ -105,24 +105,29 @@ impl Authorizer {
         Ok(Step::Ready(Box::new(ready.with(|write| write.if_none_match = true))))
     }
 
-    /// Whether it is what was asked for, and within reach. What is not within reach is as good as absent.
+    /// Whether it is what was asked for, and may be changed. What is not within reach is as good as absent, and so is what is of
+    /// another's record, but for who may read it.
     fn is_it(&self, change: &Change, json: &Json, id: &Id) -> Result<(), Refusal> {
         let facts = Facts::of(json.root()).map_err(|_| unusable("not a resource"))?;
         let of_type = facts.resource_type() == change.resource_type;
         if of_type && change.reach.admits(&facts, &self.bases).is_none() {
             return Err(Refusal::NotFound);
         }
-        if of_type && facts.id() == Some(id.as_id()) {
+        if !of_type || facts.id() != Some(id.as_id()) {
+            return Err(unusable("another resource than was asked for"));
+        }
+        if change.reach.allowances().iter().any(|allowance| self.may_change(allowance, &facts)) {
             return Ok(());
         }
-        Err(unusable("another resource than was asked for"))
+        let readable = change.readable.as_ref().is_some_and(|readable| readable.admits(&facts, &self.bases).is_some());
+        Err(if readable { body::outside() } else { Refusal::NotFound })
     }
 
     /// Whether what is there may become what would be there, as far as that takes both; gives where what is there lies, which it
     /// must not leave.
     fn may_become(&self, change: &Change, before: &Json, after: &Json) -> Result<Vec<Within>, Refusal> {
         let facts = Facts::of(before.root()).map_err(|_| unusable("not a resource"))?;
-        let here = change.reach.allowances().iter().filter(|allowance| allowance.admits(&facts, &self.bases));
+        let here = change.reach.allowances().iter().filter(|allowance| self.may_change(allowance, &facts));
         let places: Vec<Within> = here.map(|allowance| allowance.within.clone()).collect();
         body::same_labels(before, after)?;
         if facts.resource_type() == ResourceType::PATIENT {

@@ -107,8 +107,11 @@ impl Authorizer {
         let most = self.max_count().max(1);
         let asked =
             arguments.text("_count").and_then(|text| text.parse::<u32>().ok()).map(|count| count.clamp(1, most));
-        // Where something is left out, pages as large as may be tell the least of it.
+        // Where something is left out, pages as large as may be tell the least of it. What fails a condition is of the same record, and
+        // nothing that is seen refers to it: pages of the client's size would count it, day by day.
         let restricted = !reaches.iter().all(Reach::is_unrestricted);
+        let conditional = |reach: &Reach| reach.allowances().iter().all(|allowance| !allowance.conditions.is_empty());
+        let asked = asked.filter(|_| !reaches.iter().any(conditional));
         let count = asked.or_else(|| restricted.then_some(most));
         parameters.extend(count.map(|count| ("_count".to_owned(), count.to_string())));
         parameters

@@ -157,11 +157,11 @@ fn a_transaction_of_one_patients_is_sent_once_and_judged_entry_by_entry() {
             entry("PUT", "Observation/o1", Some(observation("o1", "Patient/P1"))),
             entry("DELETE", "Observation/v1", None),
             entry("GET", "Observation?code=1234-5&_count=1", None),
-            entry("GET", "Observation/o2", None),
+            entry("GET", "Patient/P1", None),
         ];
         let reply = post(&world, &token, "transaction", &entries).await;
         assert_eq!(reply.status, 200, "{}", reply.all());
-        assert_eq!(statuses(&reply), "201 201 200 204 200 404");
+        assert_eq!(statuses(&reply), "201 201 200 204 200 200");
         assert!(!reply.text().contains("CANARY"), "{}", reply.text());
         let answers = reply.json()["entry"].clone();
         assert_eq!(answers[0]["resource"]["derivedFrom"][0]["reference"], "Observation/n2");
@@ -417,6 +417,38 @@ fn what_a_transaction_reads_comes_back_whatever_is_preferred_of_what_it_writes()
         }
         let reply = post(&world, &reader, "transaction", &[read()]).await;
         assert_eq!(reply.json()["entry"][0]["resource"]["id"], "o1", "{}", reply.all());
+        world.finish().await;
+    });
+}
+
+// R4 http.html section 3.1.0.11.2: all entries or none. For some servers what is read and not there is one that fails.
+#[test]
+fn a_server_that_ends_a_transaction_for_what_is_absent_does_not_tell_what_is_hidden() {
+    run(async {
+        let world = World::new().await;
+        world.plant("CANARY");
+        world.upstream.answer(|seen| {
+            let ends = seen.line.starts_with("POST") && seen.body.contains("/never");
+            let outcome = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found"}]}"#;
+            if ends { Answer::Given(404, "application/fhir+json", outcome.to_owned()) } else { Answer::Honest }
+        });
+        let token = world.token(&c());
+        let mut answers = Vec::new();
+        for id in ["never", "o2"] {
+            let entries = [
+                entry("POST", "Observation", Some(observation("", "Patient/P1"))),
+                entry("GET", &format!("Observation/{id}"), None),
+            ];
+            let reply = post(&world, &token, "transaction", &entries).await;
+            assert_eq!(asked(&world), [format!("GET Observation/{id}")], "nothing is made of it");
+            answers.push((reply.status, reply.text().to_owned()));
+        }
+        assert_eq!(answers[0], answers[1]);
+        assert_eq!(answers[0].0, 404);
+        // Whoever reads all of them is told that one is not there.
+        let all = world.token(&Grant::user("user/*.cruds", "Practitioner/d1", &["clinician"]));
+        let reply = post(&world, &all, "transaction", &[entry("GET", "Observation/never", None)]).await;
+        assert_eq!(reply.status, 404, "{}", reply.all());
         world.finish().await;
     });
 }

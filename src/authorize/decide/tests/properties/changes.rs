@@ -19,12 +19,14 @@ struct Facts {
 }
 
 /// What the upstream holds, by id.
-const WORLD: [(&str, Facts); 3] = [
+const WORLD: [(&str, Facts); 4] = [
     ("o1", Facts { subject: Some("P1"), category: "x", code: "y", performer: None }),
     ("o2", Facts { subject: Some("P2"), category: "x", code: "y", performer: None }),
     ("o3", Facts { subject: Some("P1"), category: "z", code: "z", performer: Some("P1") }),
+    // In the record of one patient, and by another in both compartments.
+    ("o4", Facts { subject: Some("P2"), category: "x", code: "y", performer: Some("P1") }),
 ];
-const IDS: [&str; 4] = ["o1", "o2", "o3", "absent"];
+const IDS: [&str; 5] = ["o1", "o2", "o3", "o4", "absent"];
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -160,7 +162,7 @@ fn should_be(token: &Token, change: &Change) -> bool {
         Change::Patch(id, category, code) => {
             let Some(before) = stored(id) else { return false };
             // What is patched is kept as far as it is not named, so it must be readable.
-            if !places(token, 'r').iter().any(|place| holds(place, before)) {
+            if !places(token, 'r').iter().any(|place| lies(place, before)) {
                 return false;
             }
             ('u', Some(*id), Some(Facts { category, code, ..before }))
@@ -227,9 +229,15 @@ fn places(token: &Token, letter: char) -> Vec<(String, Vec<String>)> {
     places
 }
 
-fn holds((place, conditions): &(String, Vec<String>), facts: Facts) -> bool {
-    let there = place == "*" || facts.subject.is_some_and(|patient| *place == format!("Patient/{patient}"));
-    there
+/// Whether it may be changed there: it lies in that record.
+fn holds(place: &(String, Vec<String>), facts: Facts) -> bool {
+    lies(place, Facts { performer: None, ..facts })
+}
+
+/// Whether it may be read there: R4 has it in the compartment.
+fn lies((place, conditions): &(String, Vec<String>), facts: Facts) -> bool {
+    let mut patients = facts.subject.into_iter().chain(facts.performer);
+    (place == "*" || patients.any(|patient| *place == format!("Patient/{patient}")))
         && conditions.iter().all(|condition| match condition.split_once('=') {
             Some(("category", value)) => facts.category == value,
             Some(("code", value)) => facts.code == value,
