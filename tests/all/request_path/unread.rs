@@ -73,11 +73,11 @@ fn a_body_for_which_there_is_no_room_is_told_to_come_again() {
             connection.send(&[head.as_bytes(), &vec![b' '; LARGE - 1]].concat()).await;
             waiting.push(connection);
         }
-        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(100);
         let reply = loop {
-            // Until all was read of what the others sent.
+            // Until all was read of what the others sent. A busy disk has a 503 of its own.
             let reply = world.send("POST /fhir/Observation", "", &[], "{\"a\":1}").await;
-            if reply.status != 401 && reply.status != 415 {
+            if reply.text().contains("no room for this body") {
                 break reply;
             }
             assert!(tokio::time::Instant::now() < until, "there is room: {}", reply.all());
@@ -85,7 +85,6 @@ fn a_body_for_which_there_is_no_room_is_told_to_come_again() {
         };
         assert_eq!((reply.status, reply.header("retry-after")), (503, "1"), "{}", reply.all());
         assert_eq!(reply.json()["issue"][0]["code"], "transient");
-        assert!(reply.text().contains("no room for this body"), "{}", reply.all());
         drop(waiting);
         let records = world.finish().await;
         assert!(records.iter().any(|entry| entry.record.reason.as_deref() == Some("no_room_for_body")));
