@@ -65,6 +65,14 @@ impl Answer {
     }
 }
 
+/// The answer says that the connection is closed after it: else the gateway might use it for its next request, and find it closed.
+fn announced(answer: &[u8]) -> Vec<u8> {
+    let line = answer.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    let (first, rest) = answer.split_at(if line.ends_with(b"\r\n") { line.len() } else { 0 });
+    let told: &[u8] = if first.is_empty() || first.starts_with(b"HTTP/1.1 1") { b"" } else { b"Connection: close\r\n" };
+    [first, told, rest].concat()
+}
+
 type Behaviour = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
 
 struct State {
@@ -199,6 +207,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             }
             Answer::Raw(bytes) => {
                 let kept = bytes.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(b"X-Keep"));
+                let bytes = if kept { bytes } else { announced(&bytes) };
                 if stream.write_all(&bytes).await.is_err() || !kept {
                     let _ = stream.shutdown().await;
                     return;
