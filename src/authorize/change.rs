@@ -11,16 +11,18 @@ mod attachments;
 mod body;
 mod compose;
 mod current;
+mod graph;
 mod lookups;
 mod matched;
+mod primary;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub(super) use self::body::Prepared;
 use self::body::Terms;
+pub(super) use self::graph::{Created, Graph};
 pub(super) use self::lookups::Lookups;
 pub(super) use self::matched::resources;
 use super::asked::Asked;
@@ -135,39 +137,6 @@ pub(super) enum Step {
 pub(super) struct Ready {
     pub(super) upstream: UpstreamRequest,
     pub(super) obligations: Obligations,
-}
-
-/// The resources that a transaction creates, by the `urn:uuid:` names that others refer to them by; nothing outside of one.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Graph(Option<Arc<HashMap<String, Created>>>);
-
-/// What an entry of a transaction creates.
-#[derive(Debug)]
-pub(super) struct Created {
-    pub(super) resource_type: ResourceType,
-    /// The resource, as it was sent.
-    pub(super) body: Bytes,
-    /// Something that is there may take its place (`ifNoneExist`).
-    pub(super) conditional: bool,
-}
-
-impl Graph {
-    pub(super) fn of(created: HashMap<String, Created>) -> Self {
-        Self(Some(Arc::new(created)))
-    }
-
-    fn is_transaction(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// `None`: there is no transaction in which it could be created.
-    fn has(&self, urn: &str) -> Option<bool> {
-        self.0.as_ref().map(|created| created.contains_key(urn))
-    }
-
-    fn get(&self, urn: &str) -> Option<&Created> {
-        self.0.as_ref()?.get(urn)
-    }
 }
 
 /// A change that is being judged.

@@ -242,7 +242,7 @@ pub(super) fn graph(entries: &[Entry]) -> Graph {
         let (urn, request) = entry.urn().zip(entry.request.as_ref().ok())?;
         let Interaction::Create { resource_type } = request.interaction else { return None };
         let conditional = request.conditions.if_none_exist.is_some();
-        Some((urn.to_owned(), Created { resource_type, body: request.inbound.body.clone(), conditional }))
+        Some((urn.to_owned(), Created::new(resource_type, request.inbound.body.clone(), conditional)))
     });
     Graph::of(created.collect())
 }

@@ -14,17 +14,17 @@ use super::super::reach::Within;
 use super::super::{Allowance, Authorizer, DenialReason, Evidence, Reach, UpstreamRequest};
 use super::attachments::Attachments;
 use super::lookups::{Lookups, not_permitted};
-use super::{Change, Created, Graph};
+use super::{Change, Graph};
 use crate::authenticate::Principal;
 use crate::authorize::asked::Asked;
 use crate::error::Refusal;
-use crate::fhir::compartment::{Membership, is_reference_type, unsafe_by_default};
+use crate::fhir::compartment::{is_reference_type, unsafe_by_default};
 use crate::fhir::facts::{Coding, Facts};
 use crate::fhir::links::{self, Place};
 use crate::fhir::reference::{Bases, LocalReference, LogicalId as Id, Reference, normalise};
 use crate::fhir::resource_type::ResourceType;
 use crate::json::patch::same;
-use crate::json::{Json, Limits, Value};
+use crate::json::{Json, Value};
 use crate::smart::scope::Letter;
 
 /// A body that may be stored in one of these ways, once what it refers to was looked up.
@@ -129,17 +129,6 @@ impl Prepared {
         }
         Err(nearest.unwrap_or_else(outside))
     }
-}
-
-/// What stands where a reference to a patient may, as far as one of them is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Names {
-    This,
-    Another,
-    /// Nothing, or something of this server that is no patient.
-    NoPatient,
-    /// What a server might read as one.
-    Unclear,
 }
 
 /// On what terms a body is judged.
@@ -279,21 +268,6 @@ impl Authorizer {
         }
     }
 
-    /// Whether what another entry creates, perhaps by another scope, may be referred to as what is there may: it is of this patient,
-    /// and nothing else can take its place, or it describes who, where and what care is given with.
-    fn is_created_for(&self, created: &Created, patient: &Id) -> bool {
-        let resource_type = created.resource_type;
-        if is_reference_type(resource_type) {
-            return true;
-        }
-        // One that is created is never this patient.
-        if created.conditional || resource_type == ResourceType::PATIENT || unsafe_by_default(resource_type) {
-            return false;
-        }
-        let body = Json::parse(created.body.clone(), Limits::default()).ok();
-        body.is_some_and(|body| Facts::of(body.root()).is_ok_and(|facts| self.is_primarily_of(&facts, patient)))
-    }
-
     fn look_up(
         &self,
         local: &LocalReference<'_>,
@@ -324,57 +298,6 @@ impl Authorizer {
         };
         let reach = Reach::new(resource_type, vec![compartment]).ok_or_else(not_permitted)?;
         lookups.add(reach, local.id)
-    }
-
-    /// Whether the reference by which a resource of this type belongs to a patient names this one. Where several may stand,
-    /// this one is among them, and each of the others is none or names something of this server.
-    fn is_primarily_of(&self, facts: &Facts<'_>, patient: &Id) -> bool {
-        self.primary(facts, patient)
-            .is_some_and(|names| names.contains(&Names::This) && !names.contains(&Names::Unclear))
-    }
-
-    /// Whether this allowance lets what is there be changed: it lies within, and where that is the compartment of one patient, it
-    /// is of no other record. Who measured, pays or takes part has no say over what is another patient's.
-    pub(super) fn may_change(&self, allowance: &Allowance, facts: &Facts<'_>) -> bool {
-        let of_this_record = |patient: &Id| {
-            let names = self.primary(facts, patient);
-            names.is_some_and(|names| {
-                names.is_empty() || names.contains(&Names::This) && !names.contains(&Names::Another)
-            })
-        };
-        let within = match &allowance.within {
-            Within::Compartment(patient) => of_this_record(patient),
-            Within::Everything | Within::ReferenceType | Within::Own(_) | Within::Attached(_) => true,
-        };
-        within && allowance.admits(facts, &self.bases)
-    }
-
-    /// What stands where the type's primary reference does; `None` for a type without one.
-    fn primary(&self, facts: &Facts<'_>, patient: &Id) -> Option<Vec<Names>> {
-        let compartment = compartment_of(facts.resource_type())?;
-        if compartment.membership == Membership::OwnId {
-            return Some(vec![if facts.id() == Some(patient.as_id()) { Names::This } else { Names::Another }]);
-        }
-        let mut names = Vec::new();
-        for path in &compartment.primary()?.paths {
-            facts.resource().visit(&path.elements, &mut |value| {
-                let Some(text) = value.text("reference") else {
-                    let unclear = value.member("reference").is_some();
-                    return names.push(if unclear { Names::Unclear } else { Names::NoPatient });
-                };
-                names.push(match Reference::parse(&text, &self.bases) {
-                    Reference::Local(local) if local.names(ResourceType::PATIENT, patient.as_id()) => Names::This,
-                    Reference::Local(local) if local.resource_type == ResourceType::PATIENT => Names::Another,
-                    Reference::Local(_) => Names::NoPatient,
-                    Reference::Contained(_)
-                    | Reference::Urn(_)
-                    | Reference::Conditional(_)
-                    | Reference::Foreign(_)
-                    | Reference::Unclear(_) => Names::Unclear,
-                });
-            });
-        }
-        Some(names)
     }
 
     /// What holds for a grant without restriction too: nothing is referred to by a search, and in a transaction nothing by a
